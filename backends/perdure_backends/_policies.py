@@ -1,0 +1,87 @@
+"""Decisions that every store takes alike: retries, time-outs, suspects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perdure import Failure, Retry
+
+from .history import ActivityFailed, ChildFailed, Parent, encode_event
+
+PYTEST_DONT_REWRITE: Final = True
+
+MAX_LOSSES: Final = 3
+"""Losses of a lone owner after which a run is parked, or an activity's attempt fails."""
+
+SUSPECT_AFTER: Final = 2
+"""Losses in company after which something is run alone."""
+
+MAX_INBOX: Final = 10_000
+"""Unread messages that an instance takes before senders are told that it is full."""
+
+
+def retry_at(
+    retry: Retry, attempt: int, failure: Failure, scheduled_at: int, now: int
+) -> int | None:
+    """When the next attempt is due, or ``None`` when the activity has failed for good."""
+    delay = retry.next_delay(attempt, failure, elapsed=(now - scheduled_at) / 1e6)
+    return None if delay is None else now + round(delay * 1e6)
+
+
+def activity_failed(number: int, failure: Failure, kind: str) -> bytes:
+    """The inbox entry of an activity that has failed for good."""
+    return encode_event(ActivityFailed(number, failure, kind))
+
+
+def timeout_failure(what: str, limit: int) -> Failure:
+    """An activity passed a time-out of ``limit`` microseconds."""
+    return Failure(
+        "ActivityTimeoutError",
+        f"the {what} time-out of {limit / 1e6:g} s has passed",
+        retryable=what in ("start_to_close", "heartbeat"),
+    )
+
+
+def crash_failure(losses: int) -> Failure:
+    """An activity took its worker down each time."""
+    return Failure(
+        "WorkerCrashed",
+        f"its worker process died {losses} times while nothing else ran: the activity seems to "
+        "kill it (os._exit, a segmentation fault, memory)",
+    )
+
+
+def first_deadline(
+    *,
+    now: int,
+    scheduled_at: int,
+    running: bool,
+    start_to_close: int | None,
+    schedule_to_close: int | None,
+    schedule_to_start: int | None,
+    heartbeat: int | None,
+) -> int | None:
+    """When the first of an activity's time-outs passes, given that it starts (or waits) now."""
+    limits: list[int] = []
+    if schedule_to_close is not None:
+        limits.append(scheduled_at + schedule_to_close)
+    if running and start_to_close is not None:
+        limits.append(now + start_to_close)
+    if running and heartbeat is not None:
+        limits.append(now + heartbeat)
+    if not running and schedule_to_start is not None:
+        limits.append(scheduled_at + schedule_to_start)
+    return min(limits) if limits else None
+
+
+def child_ended(parent: Parent | None, failure: Failure, kind: str) -> bytes | None:
+    """The entry for a parent whose sub-workflow ended from outside; ``None`` without a parent."""
+    if parent is None:
+        return None
+    return encode_event(ChildFailed(parent.number, failure, kind))
+
+
+def cancelled_entry(number: int) -> bytes:
+    """The inbox entry of an activity whose cancellation is confirmed."""
+    failure = Failure("ActivityCancelledError", "the activity was cancelled", retryable=False)
+    return activity_failed(number, failure, "cancelled")

@@ -1,0 +1,239 @@
+"""The storage contract: what a store must do for the runtime, and nothing else.
+
+Words used below: a *run* is (instance id, run id); its *inbox* holds what was accepted for it and
+not consumed by a turn yet; a *session* is a worker process's lease; an instance or activity is
+*owned* by the session that claimed it, under a random *token*; an owned instance is *executing*
+from its claim to its next commit.
+
+Promises that hold for every method:
+
+- A call has happened completely or not at all when it returns or raises.
+- :class:`~perdure.BackendUnavailableError` means that nobody knows whether it happened: every
+  mutating method may be repeated with the same arguments and then gives the first answer.
+- Drivers' exceptions never leave a store; they are mapped to :class:`~perdure.BackendError` and
+  its subclasses, with the driver's as ``__cause__``.
+- Methods that take a list answer in its order; one item's trouble harms no other item.
+- An instance with its inbox, history, timers and activities is one unit of atomicity. Nothing
+  observable may depend on two instances changing together: what goes to another instance is an
+  outbox, relayed at least once and in order for each pair of sender and receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol, runtime_checkable
+
+from ._wakeups import Wakeups
+from .records import (
+    Action,
+    ActivityClaim,
+    ActivityResult,
+    ActivityTask,
+    ClaimedTurns,
+    CommitOutcome,
+    ControlResult,
+    Heartbeat,
+    HeartbeatResult,
+    InstanceRecord,
+    Lease,
+    ListFilter,
+    ListPage,
+    Message,
+    Pending,
+    RemoveResult,
+    SendResult,
+    SessionStart,
+    StartOutcome,
+    StartRequest,
+    SweepReport,
+    TurnClaim,
+    TurnCommit,
+)
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class SessionKeeper(Protocol):
+    """A connection of its own that keeps one session alive. Used from a thread of its own."""
+
+    async def renew(self) -> bool:
+        """Renews the lease from now on; ``False`` when the session is gone (never revives it)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the connection. The session stays as it is."""
+        ...
+
+
+class Backend(Protocol):
+    """A store."""
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """Where the store says that something may have happened, in this process or elsewhere."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """What it was opened with, without secrets; for people."""
+        ...
+
+    async def open(self) -> None:
+        """Connects; creates or migrates the schema unless that was switched off.
+
+        Raises:
+            SchemaVersionError: the schema is newer than this code, or older and not to be migrated.
+            BackendFormatError: what is there is not ours.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes all connections. Idempotent; sessions are not ended by it."""
+        ...
+
+    async def now(self) -> int:
+        """The store's time, by which everything due is judged."""
+        ...
+
+    # --- sessions
+
+    async def open_session(self, session: SessionStart) -> None:
+        """Registers a session, alive for ``session.lease`` from now."""
+        ...
+
+    async def keep_session(self, session_id: str) -> SessionKeeper:
+        """A keeper for a session of this process; may be called on another event loop."""
+        ...
+
+    async def end_session(self, session_id: str) -> None:
+        """Ends a session in good order: all that it owns is free at once, nothing is suspected.
+
+        Activities that it was running are claimable again; their attempt is not counted.
+        Idempotent.
+        """
+        ...
+
+    # --- starting and messages
+
+    async def start(self, requests: Sequence[StartRequest]) -> list[StartOutcome]:
+        """Creates runs, under the policies of each request, or says which run is there.
+
+        ``if_running="replace"`` terminates the running one in the same step. ``request_id`` makes
+        repeats safe for as long as the run exists.
+        """
+        ...
+
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        """Accepts messages: each gets the next number of its inbox and wakes the instance.
+
+        A ``message_id`` is accepted once in the life of a run; repeats answer ``ACCEPTED``.
+        Suspended and parked instances accept and stay as they are.
+        """
+        ...
+
+    # --- turns
+
+    async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
+        """Leases instances with unread messages to the session, longest waiting first.
+
+        Eligible: running, not suspended, not parked (unless ``claim.parked``), on one of the
+        queues, of an offered workflow and version, owned by nobody or by this very session. One
+        that the session owns already keeps its token; the answer then brings it up to date. The
+        wake is consumed by the claim: the same instance is not handed out again until something
+        new arrives or the lease ends.
+        """
+        ...
+
+    async def read_history(self, run_id: str, after: int, limit: int) -> list[bytes]:
+        """Turn records with numbers above ``after``, in order, at most ``limit`` of them."""
+        ...
+
+    async def commit(self, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
+        """Applies turns. See :class:`~perdure_backends.records.TurnCommit`.
+
+        For each: ``ALREADY`` when a commit with this id was applied; ``GONE`` when the run has
+        finished or was removed; ``STALE`` when token or turn number differ, or a settled
+        activity's token is void; ``BEHIND`` when it would finish the run but newer messages are
+        there; else it is applied. A lease that is not held writes nothing. Outbox items are
+        relayed; a finished run's timers, activities and leases are dropped, its children are
+        treated by their parent-close policy.
+        """
+        ...
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Hands instances back; one with unread messages is claimable at once."""
+        ...
+
+    # --- activities
+
+    async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
+        """Leases waiting, due activities to the session; counts the attempt before it runs."""
+        ...
+
+    async def settle(self, results: Sequence[ActivityResult]) -> list[bool]:
+        """Takes the outcome of attempts; ``False`` where the attempt's token is void.
+
+        An ``entry`` goes into the instance's inbox and the record is dropped; ``retry_in`` makes
+        the activity claimable again after that time; ``hand_back`` at once, uncounted.
+        """
+        ...
+
+    async def heartbeat(self, beats: Sequence[Heartbeat]) -> list[HeartbeatResult]:
+        """Says of running attempts whether they are still wanted; stores their details."""
+        ...
+
+    # --- keeping house
+
+    async def sweep(self, session_id: str, limit: int) -> SweepReport:
+        """Does what has come due: timers, activity and run time-outs, lost sessions.
+
+        A session is lost when its lease ended, or on positive proof that its process is gone.
+        What it owned is free again; attempts and turns that were executing are marked: those that
+        executed alone count a loss, others become suspects at their second loss. At the third
+        loss alone a run is parked as ``crashes`` and an activity's attempt fails so.
+        """
+        ...
+
+    # --- looking and steering
+
+    async def describe(self, instance_id: str, run_id: str | None = None) -> InstanceRecord | None:
+        """One run; the current one of the id when ``run_id`` is not given."""
+        ...
+
+    async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+        """Runs by their ids, in order; for those who wait for results."""
+        ...
+
+    async def pending(self, run_id: str) -> Pending:
+        """What a run waits for."""
+        ...
+
+    async def control(self, instance_id: str, action: Action, reason: str) -> ControlResult:
+        """An operator's action on the current run; wins over a turn in flight (new token)."""
+        ...
+
+    async def remove(self, instance_id: str) -> RemoveResult:
+        """Removes all runs of a finished instance with all that belongs to them."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """Optional: shows instances by filter, in pages."""
+
+    async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
+        """A page of runs, newest start first; stable while instances come and go."""
+        ...
+
+
+@runtime_checkable
+class Migrating(Protocol):
+    """Optional: a schema that is migrated."""
+
+    async def schema_version(self) -> tuple[int, int]:
+        """Stored schema version (0: none yet) and the one of this code."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Applies what is missing, safe beside others who do the same; says what it did."""
+        ...

@@ -1,0 +1,304 @@
+"""The memory store's face: the contract's methods, each under one lock."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from .._wakeups import Wakeups
+from ..contract import SessionKeeper
+from ..records import (
+    Action,
+    ActivityClaim,
+    ActivityResult,
+    ActivityTask,
+    ClaimedTurns,
+    CommitOutcome,
+    ControlResult,
+    Heartbeat,
+    HeartbeatResult,
+    InstanceRecord,
+    Lease,
+    ListFilter,
+    ListPage,
+    Message,
+    NewTimer,
+    Pending,
+    PendingActivity,
+    RemoveResult,
+    SendResult,
+    SessionStart,
+    StartOutcome,
+    StartRequest,
+    Status,
+    SweepReport,
+    TurnClaim,
+    TurnCommit,
+)
+from . import _activities, _turns
+from ._state import ActivityRow, Run, Session, State
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+def wall_clock() -> int:
+    """Microseconds since the epoch by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+class MemoryBackend:
+    """A store in memory. Thread-safe; gone with the process.
+
+    Args:
+        clock: microseconds since the epoch; replaced by tests and simulations.
+        new_token: makes random tokens; replaced by simulations.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int] = wall_clock,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._state = State(clock, new_token)
+        self._lock = threading.Lock()
+        self._wakeups = Wakeups()
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """See :attr:`Backend.wakeups`."""
+        return self._wakeups
+
+    @property
+    def url(self) -> str:
+        """``memory://``."""
+        return "memory://"
+
+    @contextmanager
+    def _change(self) -> Generator[State]:
+        state = self._state
+        with self._lock:
+            yield state
+            topics = tuple(state.topics)
+            state.topics.clear()
+            finished = tuple(state.finished)
+            state.finished.clear()
+        if topics:
+            self._wakeups.notify(*topics)
+        if finished:
+            self._wakeups.notify_finished(finished)
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to do: the data lives as long as this object."""
+
+    async def now(self) -> int:
+        """See :meth:`Backend.now`."""
+        return self._state.clock()
+
+    async def open_session(self, session: SessionStart) -> None:
+        """See :meth:`Backend.open_session`."""
+        with self._change() as state:
+            if session.id not in state.sessions:
+                state.sessions[session.id] = Session(session, state.clock())
+
+    async def keep_session(self, session_id: str) -> SessionKeeper:
+        """See :meth:`Backend.keep_session`."""
+        return _Keeper(self, session_id)
+
+    async def renew_session(self, session_id: str) -> bool:
+        """Renews a session; see :meth:`SessionKeeper.renew`."""
+        with self._change() as state:
+            session = state.sessions.get(session_id)
+            now = state.clock()
+            if session is None or session.expires_at <= now:
+                return False
+            session.expires_at = now + session.start.lease
+            return True
+
+    async def end_session(self, session_id: str) -> None:
+        """See :meth:`Backend.end_session`."""
+        with self._change() as state:
+            _activities.end_session(state, session_id)
+
+    async def start(self, requests: Sequence[StartRequest]) -> list[StartOutcome]:
+        """See :meth:`Backend.start`."""
+        with self._change() as state:
+            return [_turns.start(state, request) for request in requests]
+
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        """See :meth:`Backend.send`."""
+        with self._change() as state:
+            return [_turns.send(state, message) for message in messages]
+
+    async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
+        """See :meth:`Backend.claim_turns`."""
+        with self._change() as state:
+            return _turns.claim(state, claim)
+
+    async def read_history(self, run_id: str, after: int, limit: int) -> list[bytes]:
+        """See :meth:`Backend.read_history`."""
+        with self._lock:
+            run = self._state.runs.get(run_id)
+            return run.history[after : after + limit] if run is not None else []
+
+    async def commit(self, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
+        """See :meth:`Backend.commit`."""
+        with self._change() as state:
+            return [_turns.commit(state, item) for item in commits]
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """See :meth:`Backend.release`."""
+        with self._change() as state:
+            for lease in leases:
+                run = state.runs.get(lease.run_id)
+                if run is not None and run.owner is not None and run.token == lease.token:
+                    state.disown(run)
+
+    async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
+        """See :meth:`Backend.claim_activities`."""
+        with self._change() as state:
+            return _activities.claim_activities(state, claim)
+
+    async def settle(self, results: Sequence[ActivityResult]) -> list[bool]:
+        """See :meth:`Backend.settle`."""
+        with self._change() as state:
+            return [_activities.settle(state, result) for result in results]
+
+    async def heartbeat(self, beats: Sequence[Heartbeat]) -> list[HeartbeatResult]:
+        """See :meth:`Backend.heartbeat`."""
+        with self._change() as state:
+            return [_activities.heartbeat(state, beat) for beat in beats]
+
+    async def sweep(self, session_id: str, limit: int) -> SweepReport:
+        """See :meth:`Backend.sweep`."""
+        with self._change() as state:
+            return _activities.sweep(state, session_id, limit)
+
+    async def describe(self, instance_id: str, run_id: str | None = None) -> InstanceRecord | None:
+        """See :meth:`Backend.describe`."""
+        with self._lock:
+            if run_id is None:
+                run = self._state.current(instance_id)
+            else:
+                run = self._state.runs.get(run_id)
+            if run is None or run.instance_id != instance_id:
+                return None
+            return _record(run)
+
+    async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+        """See :meth:`Backend.describe_runs`."""
+        with self._lock:
+            runs = self._state.runs
+            return [_record(runs[run_id]) if run_id in runs else None for run_id in run_ids]
+
+    async def pending(self, run_id: str) -> Pending:
+        """See :meth:`Backend.pending`."""
+        with self._lock:
+            run = self._state.runs.get(run_id)
+            if run is None:
+                return Pending()
+            return Pending(
+                activities=tuple(_pending(row) for row in run.activities.values()),
+                timers=tuple(NewTimer(number, due) for number, due in run.timers.items()),
+                inbox=len(run.inbox),
+            )
+
+    async def control(self, instance_id: str, action: Action, reason: str) -> ControlResult:
+        """See :meth:`Backend.control`."""
+        with self._change() as state:
+            return _turns.control(state, instance_id, action, reason)
+
+    async def remove(self, instance_id: str) -> RemoveResult:
+        """See :meth:`Backend.remove`."""
+        with self._change() as state:
+            runs = state.by_id.get(instance_id)
+            if not runs:
+                return RemoveResult.NOT_FOUND
+            if runs[-1].status is Status.RUNNING:
+                return RemoveResult.RUNNING
+            for run in state.by_id.pop(instance_id):
+                del state.runs[run.run_id]
+            return RemoveResult.REMOVED
+
+    async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
+        """See :meth:`Listing.list_instances`."""
+        below = int(after) if after is not None else None
+        with self._lock:
+            found: list[Run] = []
+            for runs in self._state.by_id.values():
+                found.extend(run for run in (runs if filter.all_runs else runs[-1:]))
+            found = [run for run in found if (below is None or run.serial < below)]
+            matching = [run for run in found if _matches(_record(run), filter)]
+            matching.sort(key=lambda run: run.serial, reverse=True)
+            page = matching[:limit]
+            more = len(matching) > limit
+            return ListPage(
+                instances=tuple(map(_record, page)), after=str(page[-1].serial) if more else None
+            )
+
+
+class _Keeper:
+    def __init__(self, backend: MemoryBackend, session_id: str) -> None:
+        self._backend = backend
+        self._session_id = session_id
+
+    async def renew(self) -> bool:
+        return await self._backend.renew_session(self._session_id)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def _record(run: Run) -> InstanceRecord:
+    return InstanceRecord(
+        instance_id=run.instance_id,
+        run_id=run.run_id,
+        workflow=run.workflow,
+        version=run.version,
+        queue=run.queue,
+        status=run.status,
+        started_at=run.started_at,
+        turn=run.turn,
+        events=run.events,
+        finished_at=run.finished_at,
+        suspended=run.suspended,
+        park=run.park,
+        parent=run.parent,
+        continued_to=run.continued_to,
+        result=run.result,
+        failure=run.failure,
+        owner=run.owner,
+        started=run.started,
+    )
+
+
+def _pending(row: ActivityRow) -> PendingActivity:
+    return PendingActivity(
+        number=row.new.number,
+        name=row.new.name,
+        queue=row.new.queue,
+        attempt=row.attempt,
+        state="running" if row.owner else "retrying" if row.attempt else "waiting",
+        scheduled_at=row.new.scheduled_at,
+        due_at=row.due_at,
+        owner=row.owner,
+        last_failure=row.last_failure,
+    )
+
+
+def _matches(record: InstanceRecord, filter: ListFilter) -> bool:
+    return (
+        (not filter.states or record.state in filter.states)
+        and (filter.workflow is None or record.workflow == filter.workflow)
+        and (filter.queue is None or record.queue == filter.queue)
+        and (filter.id_prefix is None or record.instance_id.startswith(filter.id_prefix))
+        and (filter.started_after is None or record.started_at >= filter.started_after)
+        and (filter.started_before is None or record.started_at < filter.started_before)
+    )

@@ -1,0 +1,175 @@
+"""Perdure: durable workflows as ordinary async functions. All that a file with workflows needs."""
+
+from ._activity import Activity as Activity
+from ._activity import ActivityOptions as ActivityOptions
+from ._activity import AsyncActivity as AsyncActivity
+from ._activity import SyncActivity as SyncActivity
+from ._activity import activity as activity
+from ._activity_context import ActivityInfo as ActivityInfo
+from ._activity_context import activity_info as activity_info
+from ._activity_context import heartbeat as heartbeat
+from ._activity_context import is_cancelled as is_cancelled
+from ._activity_context import last_heartbeat as last_heartbeat
+from ._call import Call as Call
+from ._combine import TaskGroup as TaskGroup
+from ._combine import as_completed as as_completed
+from ._context import WorkflowInfo as WorkflowInfo
+from ._conversion import Codec as Codec
+from ._conversion import Converter as Converter
+from ._conversion import DataConverter as DataConverter
+from ._conversion import JsonConverter as JsonConverter
+from ._conversion import Serializer as Serializer
+from ._duration import Duration as Duration
+from ._errors import ActivityCancelledError as ActivityCancelledError
+from ._errors import ActivityError as ActivityError
+from ._errors import ActivityTimeoutError as ActivityTimeoutError
+from ._errors import ApplicationError as ApplicationError
+from ._errors import ArgumentsError as ArgumentsError
+from ._errors import ArgumentValueError as ArgumentValueError
+from ._errors import BackendError as BackendError
+from ._errors import BackendFormatError as BackendFormatError
+from ._errors import BackendFullError as BackendFullError
+from ._errors import BackendReadOnlyError as BackendReadOnlyError
+from ._errors import BackendUnavailableError as BackendUnavailableError
+from ._errors import ChildWorkflowError as ChildWorkflowError
+from ._errors import ContinueAsNew as ContinueAsNew
+from ._errors import DefinitionError as DefinitionError
+from ._errors import Evicted as Evicted
+from ._errors import ExecutionError as ExecutionError
+from ._errors import InstanceError as InstanceError
+from ._errors import InstanceExistsError as InstanceExistsError
+from ._errors import InstanceFinishedError as InstanceFinishedError
+from ._errors import InstanceNotFinishedError as InstanceNotFinishedError
+from ._errors import InstanceNotFoundError as InstanceNotFoundError
+from ._errors import InternalError as InternalError
+from ._errors import InvalidIdError as InvalidIdError
+from ._errors import InvalidOptionError as InvalidOptionError
+from ._errors import NonDeterminismError as NonDeterminismError
+from ._errors import OutsideWorkflowError as OutsideWorkflowError
+from ._errors import PayloadError as PayloadError
+from ._errors import PayloadTooLargeError as PayloadTooLargeError
+from ._errors import PerdureError as PerdureError
+from ._errors import RegistrationError as RegistrationError
+from ._errors import RemoteError as RemoteError
+from ._errors import SchemaVersionError as SchemaVersionError
+from ._errors import SessionLostError as SessionLostError
+from ._errors import SignalError as SignalError
+from ._errors import UnsupportedInWorkflowError as UnsupportedInWorkflowError
+from ._errors import UsageError as UsageError
+from ._errors import WorkflowCancelledError as WorkflowCancelledError
+from ._errors import WorkflowError as WorkflowError
+from ._errors import WorkflowFailedError as WorkflowFailedError
+from ._errors import WorkflowTerminatedError as WorkflowTerminatedError
+from ._errors import WorkflowTimeoutError as WorkflowTimeoutError
+from ._failure import Failure as Failure
+from ._functions import info as info
+from ._functions import is_replaying as is_replaying
+from ._functions import now as now
+from ._functions import patched as patched
+from ._functions import random as random
+from ._functions import side_effect as side_effect
+from ._functions import sleep as sleep
+from ._functions import sleep_until as sleep_until
+from ._functions import timer as timer
+from ._functions import uuid4 as uuid4
+from ._functions import wait_until as wait_until
+from ._futures import ActivityFuture as ActivityFuture
+from ._futures import SignalFuture as SignalFuture
+from ._futures import TimerFuture as TimerFuture
+from ._futures import WorkflowFuture as WorkflowFuture
+from ._log import logger as logger
+from ._messages import Signal as Signal
+from ._retry import Retry as Retry
+from ._workflow import Workflow as Workflow
+from ._workflow import WorkflowOptions as WorkflowOptions
+from ._workflow import workflow as workflow
+
+PYTEST_DONT_REWRITE = True
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activity",
+    "ActivityCancelledError",
+    "ActivityError",
+    "ActivityFuture",
+    "ActivityInfo",
+    "ActivityOptions",
+    "ActivityTimeoutError",
+    "ApplicationError",
+    "ArgumentValueError",
+    "ArgumentsError",
+    "AsyncActivity",
+    "BackendError",
+    "BackendFormatError",
+    "BackendFullError",
+    "BackendReadOnlyError",
+    "BackendUnavailableError",
+    "Call",
+    "ChildWorkflowError",
+    "Codec",
+    "ContinueAsNew",
+    "Converter",
+    "DataConverter",
+    "DefinitionError",
+    "Duration",
+    "Evicted",
+    "ExecutionError",
+    "Failure",
+    "InstanceError",
+    "InstanceExistsError",
+    "InstanceFinishedError",
+    "InstanceNotFinishedError",
+    "InstanceNotFoundError",
+    "InternalError",
+    "InvalidIdError",
+    "InvalidOptionError",
+    "JsonConverter",
+    "NonDeterminismError",
+    "OutsideWorkflowError",
+    "PayloadError",
+    "PayloadTooLargeError",
+    "PerdureError",
+    "RegistrationError",
+    "RemoteError",
+    "Retry",
+    "SchemaVersionError",
+    "Serializer",
+    "SessionLostError",
+    "Signal",
+    "SignalError",
+    "SignalFuture",
+    "SyncActivity",
+    "TaskGroup",
+    "TimerFuture",
+    "UnsupportedInWorkflowError",
+    "UsageError",
+    "Workflow",
+    "WorkflowCancelledError",
+    "WorkflowError",
+    "WorkflowFailedError",
+    "WorkflowFuture",
+    "WorkflowInfo",
+    "WorkflowOptions",
+    "WorkflowTerminatedError",
+    "WorkflowTimeoutError",
+    "activity",
+    "activity_info",
+    "as_completed",
+    "heartbeat",
+    "info",
+    "is_cancelled",
+    "is_replaying",
+    "last_heartbeat",
+    "logger",
+    "now",
+    "patched",
+    "random",
+    "side_effect",
+    "sleep",
+    "sleep_until",
+    "timer",
+    "uuid4",
+    "wait_until",
+    "workflow",
+]

@@ -1,0 +1,100 @@
+"""What a running activity can ask about itself."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from ._errors import UsageError
+
+PYTEST_DONT_REWRITE: Final = True
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ActivityInfo:
+    """What ``activity_info()`` tells.
+
+    Attributes:
+        activity: registered name.
+        instance_id, run_id: the workflow instance that asked for it.
+        number: number of the command that scheduled it, within the run.
+        attempt: from 1.
+        idempotency_key: the same for each attempt of the same call, unique over all calls.
+        scheduled_at: when the workflow scheduled it (UTC).
+        deadline: when this attempt times out (UTC), if it does.
+        queue: the queue that it came through.
+    """
+
+    activity: str
+    instance_id: str
+    run_id: str
+    number: int
+    attempt: int
+    idempotency_key: str
+    scheduled_at: datetime
+    deadline: datetime | None
+    queue: str
+
+
+class ActivityContext(Protocol):
+    """What the executing side offers to a running activity."""
+
+    def info(self) -> ActivityInfo: ...
+
+    def heartbeat(self, details: Any) -> None: ...
+
+    def last_heartbeat(self) -> Any: ...
+
+    def cancelled(self) -> bool: ...
+
+
+activity_context: Final[contextvars.ContextVar[ActivityContext]] = contextvars.ContextVar(
+    "perdure_activity"
+)
+
+
+def current_activity(what: str) -> ActivityContext:
+    """The context of the activity that runs here.
+
+    Raises:
+        UsageError: none does.
+    """
+    try:
+        return activity_context.get()
+    except LookupError:
+        raise UsageError(f"{what} works only inside a running activity") from None
+
+
+def activity_info() -> ActivityInfo:
+    """What is known about the running activity: attempt, idempotency key, deadline.
+
+    Raises:
+        UsageError: no activity runs here.
+    """
+    return current_activity("activity_info()").info()
+
+
+def heartbeat(details: Any = None) -> None:
+    """Says that the activity is alive; ``details`` (JSON-like) reach its next attempt.
+
+    Callable from the activity's thread or coroutine as often as you like: sent at most every
+    third of the heartbeat time-out.
+    """
+    current_activity("heartbeat()").heartbeat(details)
+
+
+def last_heartbeat() -> Any:
+    """The details of the last heartbeat of an earlier attempt, or ``None``."""
+    return current_activity("last_heartbeat()").last_heartbeat()
+
+
+def is_cancelled() -> bool:
+    """Whether cancellation of the running activity was requested.
+
+    Plain ``def`` activities poll it; in ``async def`` ones ``CancelledError`` is raised besides.
+    """
+    return current_activity("is_cancelled()").cancelled()

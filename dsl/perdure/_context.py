@@ -1,0 +1,126 @@
+"""The door between workflow code and whatever executes it.
+
+The runtime's event loop carries a :class:`WorkflowContext`; the functions and objects of this
+package find it through the running loop and go through nothing else. So a workflow module needs
+this package alone, and the same code can be driven by a worker, a tester or a replayer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ._errors import OutsideWorkflowError
+from ._futures import ActivityFuture, SignalFuture, TimerFuture, WorkflowFuture
+
+if TYPE_CHECKING:
+    from ._activity import Activity
+    from ._messages import Signal
+    from ._workflow import Workflow
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """What ``info()`` tells inside a workflow.
+
+    Attributes:
+        id: the instance's id.
+        run_id: the id of this run (continue-as-new makes a new one).
+        workflow: registered name.
+        version: version of the workflow, as it was at the start.
+        queue: the queue on which it runs.
+        started_at: when this run was accepted (UTC).
+        parent_id: id of the instance that started this one as a sub-workflow.
+        history_length: events in the history up to the current turn.
+        turn: number of the current turn, from 1.
+    """
+
+    id: str
+    run_id: str
+    workflow: str
+    version: int
+    queue: str
+    started_at: datetime
+    parent_id: str | None
+    history_length: int
+    turn: int
+
+
+class WorkflowContext(Protocol):
+    """What the executing side offers to workflow code."""
+
+    @property
+    def replaying(self) -> bool:
+        """Whether recorded history is being applied."""
+        ...
+
+    def info(self) -> WorkflowInfo: ...
+
+    def time(self) -> float:
+        """The turn's time, seconds since the epoch."""
+        ...
+
+    def schedule_activity(
+        self, activity: Activity[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ActivityFuture[Any]: ...
+
+    def start_child(
+        self, workflow: Workflow[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> WorkflowFuture[Any]: ...
+
+    def start_timer(self, seconds: float, name: str) -> TimerFuture: ...
+
+    def send_signal(self, signal: Signal[Any], instance_id: str, payload: Any) -> SignalFuture: ...
+
+    async def receive(self, signal: Signal[Any]) -> Any: ...
+
+    def receive_nowait(self, signal: Signal[Any]) -> Any: ...
+
+    def on_signal(self, signal: Signal[Any], handler: Callable[[Any], Any]) -> None: ...
+
+    def side_effect(self, function: Callable[[], Any], annotation: Any) -> Any: ...
+
+    def patched(self, id: str) -> bool: ...
+
+    def random(self, stream: str) -> random.Random: ...
+
+    def uuid4(self) -> uuid.UUID: ...
+
+    async def wait_until(self, predicate: Callable[[], bool]) -> None: ...
+
+    def encode_input(
+        self, workflow: Workflow[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bytes: ...
+
+
+def find_context() -> WorkflowContext | None:
+    """The context of the workflow that runs here, if one does."""
+    # The running loop is the cheapest thing that is per thread and per instance alike.
+    context: WorkflowContext | None = getattr(
+        asyncio._get_running_loop(),  # pyright: ignore[reportPrivateUsage]  # documented as public
+        "workflow_context",
+        None,
+    )
+    return context
+
+
+def current(what: str) -> WorkflowContext:
+    """The context of the workflow that runs here.
+
+    Args:
+        what: the call that needs it, for the message.
+
+    Raises:
+        OutsideWorkflowError: no workflow runs here.
+    """
+    context = find_context()
+    if context is None:
+        raise OutsideWorkflowError(f"{what} works only inside a running workflow")
+    return context

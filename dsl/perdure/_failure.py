@@ -1,0 +1,102 @@
+"""The record of a failure: what is left of an exception once it leaves its process."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final, cast
+
+import msgspec
+
+PYTEST_DONT_REWRITE: Final = True
+
+MAX_CHAIN: Final = 16
+MAX_STACK: Final = 8192
+MAX_MESSAGE: Final = 8192
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A failure as it is stored: no class is needed to read it.
+
+    Attributes:
+        type: name of the exception's class, without its module.
+        message: ``str()`` of the exception, at most 8,192 characters.
+        stack: formatted traceback, its end kept when longer than 8,192 characters.
+        retryable: whether a retry policy may try again.
+        cause: the failure behind this one, at most 16 deep.
+        members: the failures inside an exception group.
+    """
+
+    type: str
+    message: str
+    stack: str = ""
+    retryable: bool = True
+    cause: Failure | None = None
+    members: tuple[Failure, ...] = ()
+
+    @classmethod
+    def of(cls, error: BaseException, *, with_stack: bool = True) -> Failure:
+        """Records ``error`` with its causes. Never raises, whatever ``str(error)`` does."""
+        return _record(error, with_stack, 0, set())
+
+
+def _record(error: BaseException, with_stack: bool, depth: int, seen: set[int]) -> Failure:
+    seen.add(id(error))
+    cause = error.__cause__
+    if cause is None and not error.__suppress_context__:
+        cause = error.__context__
+    recorded: Failure | None = getattr(error, "failure", None)
+    if not isinstance(recorded, Failure):
+        recorded = None
+    members: tuple[Failure, ...] = ()
+    children: tuple[BaseException, ...] = _children(error)
+    if children and depth < MAX_CHAIN:
+        members = tuple(
+            _record(member, with_stack, depth + 1, seen)
+            for member in children
+            if id(member) not in seen
+        )
+    return Failure(
+        type=recorded.type if recorded and hasattr(error, "type") else _name(error),
+        message=_clean(_text(error), MAX_MESSAGE),
+        stack=_stack(error) if with_stack else "",
+        retryable=recorded.retryable if recorded else True,
+        cause=_record(cause, with_stack, depth + 1, seen)
+        if cause is not None and id(cause) not in seen and depth < MAX_CHAIN
+        else None,
+        members=members,
+    )
+
+
+def _children(error: BaseException) -> tuple[BaseException, ...]:
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return group.exceptions
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__qualname__.rpartition("<locals>.")[2]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+        notes = getattr(error, "__notes__", None)
+        return "\n".join([text, *map(str, notes)]) if notes else text
+    except BaseException as problem:  # a user's __str__ may do anything
+        return f"<str() of the exception raised {type(problem).__name__}>"
+
+
+def _stack(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_tb(error.__traceback__))
+    except Exception:
+        return ""
+    return _clean(text[-MAX_STACK:], MAX_STACK)
+
+
+def _clean(text: str, limit: int) -> str:
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    # Lone surrogates (undecodable file names, say) are no UTF-8: they could not be stored.
+    return text.encode("utf-8", "replace").decode("utf-8")

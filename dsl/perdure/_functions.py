@@ -1,0 +1,121 @@
+"""Deterministic helpers: the durable counterparts of clock, random numbers and waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import random as _random
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from typing_extensions import TypeForm
+
+from ._context import WorkflowInfo, current, find_context
+from ._duration import Duration, seconds
+from ._futures import TimerFuture
+
+PYTEST_DONT_REWRITE: Final = True
+
+T = TypeVar("T")
+
+
+def now() -> datetime:
+    """The turn's time, aware and in UTC. It is the same at each replay."""
+    return datetime.fromtimestamp(current("now()").time(), UTC)
+
+
+def info() -> WorkflowInfo:
+    """What is known about the running workflow instance."""
+    return current("info()").info()
+
+
+def is_replaying() -> bool:
+    """Whether recorded history is being applied; ``False`` outside workflows.
+
+    For logging and metrics. Never decide with it what the workflow does.
+    """
+    context = find_context()
+    return context is not None and context.replaying
+
+
+def timer(delay: Duration, name: str = "") -> TimerFuture:
+    """Starts a durable timer and returns its future; cancelling the future cancels the timer.
+
+    Args:
+        delay: seconds or ``timedelta``.
+        name: shown in histories.
+    """
+    return current("timer()").start_timer(seconds(delay, "delay"), name)
+
+
+async def sleep(delay: Duration, name: str = "") -> None:
+    """Sleeps durably: days and crashes included. ``sleep(0)`` lets other tasks run.
+
+    Args:
+        delay: seconds or ``timedelta``.
+        name: shown in histories.
+    """
+    context = current("sleep()")
+    duration = seconds(delay, "delay")
+    if duration == 0:
+        await asyncio.sleep(0)
+    else:
+        await context.start_timer(duration, name)
+
+
+async def sleep_until(moment: datetime, name: str = "") -> None:
+    """Sleeps durably until ``moment``, which must be an aware datetime.
+
+    Raises:
+        ValueError: ``moment`` has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(
+            "sleep_until() needs an aware datetime, such as datetime(…, tzinfo=timezone.utc)"
+        )
+    await sleep(max(0.0, (moment - now()).total_seconds()), name)
+
+
+def uuid4() -> uuid.UUID:
+    """A random UUID that is the same at each replay."""
+    return current("uuid4()").uuid4()
+
+
+def random(stream: str = "") -> _random.Random:
+    """A random generator that gives the same numbers at each replay.
+
+    Args:
+        stream: each name is a generator of its own, so that a new caller does not shift the
+            numbers of another.
+    """
+    return current("random()").random(stream)
+
+
+def side_effect(function: Callable[[], T], type: TypeForm[T]) -> T:
+    """Calls ``function`` once and records what it returned; replays return the recorded value.
+
+    For short, local things (reading a setting, an id of another library). What can fail or wait
+    belongs into an activity.
+
+    Args:
+        type: type of the value, by which it is stored.
+    """
+    value: T = current("side_effect()").side_effect(function, type)
+    return value
+
+
+def patched(id: str) -> bool:
+    """``True`` where this run may take the new code of the change named ``id``.
+
+    Runs that passed this point before the change have no record of it and get ``False``.
+    """
+    return current("patched()").patched(id)
+
+
+async def wait_until(predicate: Callable[[], bool]) -> None:
+    """Waits until ``predicate()`` is true; it is evaluated whenever something has happened.
+
+    Combine with ``asyncio.timeout`` for a limit. The predicate must be quick and free of effects.
+    """
+    await current("wait_until()").wait_until(predicate)

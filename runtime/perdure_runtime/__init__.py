@@ -1,0 +1,26 @@
+"""Worker, client and tools that run durable workflows against a store."""
+
+from perdure_backends.records import InstanceRecord as InstanceRecord
+from perdure_backends.records import ListFilter as ListFilter
+
+from ._client import Client as Client
+from ._client import Handle as Handle
+from ._connect import Local as Local
+from ._connect import connect as connect
+from ._connect import local as local
+from ._services import Services as Services
+from ._worker import Worker as Worker
+
+PYTEST_DONT_REWRITE = True
+
+__all__ = [
+    "Client",
+    "Handle",
+    "InstanceRecord",
+    "ListFilter",
+    "Local",
+    "Services",
+    "Worker",
+    "connect",
+    "local",
+]

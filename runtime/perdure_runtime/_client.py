@@ -1,0 +1,393 @@
+"""The client: starts instances, sends them messages, waits for results, steers and lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+from perdure import (
+    Call,
+    DataConverter,
+    Duration,
+    InstanceError,
+    InstanceExistsError,
+    InstanceFinishedError,
+    InstanceNotFinishedError,
+    InstanceNotFoundError,
+    Signal,
+    UnsupportedInWorkflowError,
+    UsageError,
+    Workflow,
+)
+from perdure.extension import DEFAULT_QUEUE, check_id, check_queue
+from perdure_backends import Backend, Listing
+from perdure_backends import history as h
+from perdure_backends.records import (
+    Action,
+    ControlResult,
+    InstanceRecord,
+    ListFilter,
+    Message,
+    Pending,
+    RemoveResult,
+    SendResult,
+    StartOutcome,
+    StartRequest,
+    StartResult,
+)
+
+from ._batcher import Batcher
+from ._results import ResultWatcher, outcome_of
+from ._services import Services
+from ._worker._commits import start_request
+
+PYTEST_DONT_REWRITE: Final = True
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+_HISTORY_PAGE: Final = 500
+
+
+class Client:
+    """Talks to a store; needs no worker. Cheap to make, bound to the running event loop.
+
+    Args:
+        backend: an open store.
+        converter: converts payloads; must fit the workers'.
+        patience: seconds during which an unavailable store is tried again.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        converter: DataConverter | None = None,
+        patience: Duration = 30.0,
+        services: Services | None = None,
+    ) -> None:
+        self._backend = backend
+        self._converter = converter if converter is not None else DataConverter()
+        self._services = services if services is not None else Services()
+        seconds = patience if isinstance(patience, (int, float)) else patience.total_seconds()
+        self._starts: Batcher[StartRequest, StartOutcome] = Batcher(backend.start, patience=seconds)
+        self._sends: Batcher[Message, SendResult] = Batcher(backend.send, patience=seconds)
+        self._results = ResultWatcher(backend)
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    async def start(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Starts an instance and returns its handle once the store has accepted it.
+
+        Id, queue, time-out and id policies are options of the workflow:
+        ``client.start(checkout.options(id="order-17"), order)``.
+
+        Raises:
+            ArgumentsError: the arguments do not fit.
+            InstanceExistsError: the id is used, and the policy says so.
+            BackendError: the store could not accept it.
+        """
+        bound = workflow.definition.signature.bind(args, kwargs)
+        return await self._start(workflow, bound)
+
+    async def start_call(self, call: Call[R]) -> Handle[R]:
+        """Starts what ``workflow.bind(...)`` kept. Raises as :meth:`start`."""
+        if not isinstance(call.target, Workflow):
+            raise UsageError(f"{call!r} is not a call of a workflow")
+        target: Workflow[..., R] = call.target
+        return await self._start(target, call.arguments)
+
+    async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Starts an instance and waits for its result. Raises as :meth:`start` and ``result``."""
+        handle = await self.start(workflow, *args, **kwargs)
+        return await handle.result()
+
+    async def start_by_name(
+        self,
+        name: str,
+        input: bytes = b"[]",
+        *,
+        id: str | None = None,
+        version: int = 1,
+        queue: str = DEFAULT_QUEUE,
+    ) -> Handle[Any]:
+        """Starts a workflow of which only the name is known.
+
+        Args:
+            input: its arguments as a JSON array, unchecked here.
+        """
+
+        async def unknown() -> None: ...
+
+        workflow: Workflow[[], None] = _declared(name, version)(unknown)
+        return await self._start_encoded(
+            workflow.options(id=id, queue=check_queue(queue)), self._converter.wrap(input), None
+        )
+
+    async def _start(self, workflow: Workflow[..., R], arguments: tuple[Any, ...]) -> Handle[R]:
+        converted = workflow.definition.signature.converted(self._converter)
+        return await self._start_encoded(
+            workflow, converted.encode(arguments, checked=True), workflow
+        )
+
+    async def _start_encoded(
+        self, workflow: Workflow[..., Any], payload: bytes, typed: Workflow[..., Any] | None
+    ) -> Handle[Any]:
+        _outside_workflow("start()")
+        options = workflow.default_options
+        run_id = self._services.new_id()
+        instance_id = options.id if options.id is not None else run_id
+        request = start_request(
+            workflow,
+            instance_id=instance_id,
+            run_id=run_id,
+            request_id=run_id,
+            queue=options.queue or DEFAULT_QUEUE,
+            input=payload,
+            seed=self._services.rng.getrandbits(53),
+        )
+        outcome = await self._starts.call(request)
+        if outcome.result is StartResult.RUNNING_EXISTS:
+            raise InstanceExistsError(
+                f"an instance with id {instance_id!r} is running; choose another id, or "
+                "options(if_running='use_existing') or 'replace'",
+                instance_id=instance_id,
+            )
+        if outcome.result is StartResult.FINISHED_EXISTS:
+            raise InstanceExistsError(
+                f"the id {instance_id!r} was used by a finished instance, and the start says "
+                "if_finished='reject'",
+                instance_id=instance_id,
+            )
+        return Handle(self, instance_id, outcome.run_id, typed)
+
+    # --- handles ----------------------------------------------------------------------------------
+
+    def handle(self, instance_id: str, workflow: Workflow[P, R]) -> Handle[R]:
+        """A handle of an instance that was started elsewhere; nothing is looked up."""
+        return Handle(self, check_id(instance_id), None, workflow)
+
+    def handle_by_id(self, instance_id: str) -> Handle[Any]:
+        """An untyped handle: results come as plain JSON data."""
+        return Handle(self, check_id(instance_id), None, None)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    async def list(
+        self, filter: ListFilter | None = None, *, page_size: int = 100
+    ) -> AsyncIterator[InstanceRecord]:
+        """Instances by filter, newest first, read page by page.
+
+        Raises:
+            UsageError: the store can't list.
+        """
+        if not isinstance(self._backend, Listing):
+            raise UsageError(f"the store {self._backend.url} can't list instances")
+        after: str | None = None
+        chosen = filter if filter is not None else ListFilter()
+        while True:
+            page = await self._backend.list_instances(chosen, after, page_size)
+            for record in page.instances:
+                yield record
+            after = page.after
+            if after is None:
+                return
+
+    # --- for handles ------------------------------------------------------------------------------
+
+    @property
+    def converter(self) -> DataConverter:
+        """What payloads are converted with."""
+        return self._converter
+
+    @property
+    def backend(self) -> Backend:
+        """The store."""
+        return self._backend
+
+    async def _send(self, instance_id: str, event: h.Event, request_id: str | None) -> None:
+        _outside_workflow("signal()")
+        message = Message(
+            instance_id=instance_id,
+            message_id=request_id if request_id is not None else self._services.new_id(),
+            entry=h.encode_event(event),
+        )
+        result = await self._sends.call(message)
+        if result is SendResult.NOT_FOUND:
+            raise _not_found(instance_id)
+        if result is SendResult.FINISHED:
+            raise InstanceFinishedError(
+                f"instance {instance_id!r} has finished", instance_id=instance_id
+            )
+        if result is SendResult.FULL:
+            raise InstanceError(
+                f"instance {instance_id!r} has too many unread messages; wait until it has read "
+                "some",
+                instance_id=instance_id,
+            )
+
+
+class Handle(Generic[R_co]):
+    """One instance, seen from outside."""
+
+    def __init__(
+        self,
+        client: Client,
+        instance_id: str,
+        run_id: str | None,
+        workflow: Workflow[..., R_co] | None,
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self.id = instance_id
+        self.run_id = run_id
+
+    async def result(self, timeout: Duration | None = None) -> R_co:
+        """Waits for the result, over continue-as-new too, as long as the instance lives.
+
+        Args:
+            timeout: seconds after which to stop waiting; the instance goes on.
+
+        Raises:
+            TimeoutError: it has not finished within ``timeout``.
+            WorkflowError: it ended without a result (failed, cancelled, terminated, timed out).
+            InstanceNotFoundError: there is no such instance.
+        """
+        seconds = (
+            timeout
+            if timeout is None or isinstance(timeout, (int, float))
+            else timeout.total_seconds()
+        )
+        run_id = self.run_id
+        if run_id is None:
+            run_id = (await self.describe()).run_id
+        try:
+            async with asyncio.timeout(seconds):
+                record = await self._client._results.wait(run_id)  # pyright: ignore[reportPrivateUsage]
+        except TimeoutError:
+            raise TimeoutError(
+                f"instance {self.id!r} has not finished within {seconds:g} s; it goes on"
+            ) from None
+        if record is None:
+            raise _not_found(self.id)
+        value: R_co = outcome_of(record, self._workflow, self._client.converter)
+        return value
+
+    async def signal(self, signal: Signal[T], payload: T, *, request_id: str | None = None) -> None:
+        """Sends a signal; returns once the store has accepted it.
+
+        Args:
+            request_id: a repeat with the same id is accepted once.
+
+        Raises:
+            InstanceNotFoundError, InstanceFinishedError: nobody is there to read it.
+            PayloadError: the payload is not of the signal's type.
+        """
+        encoded = signal.serializer(self._client.converter).encode_checked(payload)
+        await self._client._send(  # pyright: ignore[reportPrivateUsage]
+            self.id, h.SignalReceived(signal.name, encoded), request_id
+        )
+
+    async def cancel(self, reason: str = "", *, request_id: str | None = None) -> None:
+        """Asks the workflow to cancel: its code sees ``CancelledError`` and may clean up."""
+        await self._client._send(  # pyright: ignore[reportPrivateUsage]
+            self.id, h.CancelRequested(reason), request_id
+        )
+
+    async def terminate(self, reason: str = "terminated by an operator") -> None:
+        """Ends the instance at once, without its code; wins over a turn in flight."""
+        await self._control(Action.TERMINATE, reason)
+
+    async def suspend(self, reason: str = "") -> None:
+        """Halts the instance: messages and results gather, timers wait."""
+        await self._control(Action.SUSPEND, reason)
+
+    async def resume(self) -> None:
+        """Lets a suspended instance go on."""
+        await self._control(Action.RESUME, "")
+
+    async def unpark(self) -> None:
+        """Lets a parked instance be tried again, by every build."""
+        await self._control(Action.UNPARK, "")
+
+    async def _control(self, action: Action, reason: str) -> None:
+        result = await self._client.backend.control(self.id, action, reason)
+        if result is ControlResult.NOT_FOUND:
+            raise _not_found(self.id)
+        if result is ControlResult.FINISHED:
+            raise InstanceFinishedError(f"instance {self.id!r} has finished", instance_id=self.id)
+
+    async def describe(self) -> InstanceRecord:
+        """What the store knows of it.
+
+        Raises:
+            InstanceNotFoundError: there is no such instance.
+        """
+        record = await self._client.backend.describe(self.id, self.run_id)
+        if record is None:
+            raise _not_found(self.id)
+        return record
+
+    async def state(self) -> str:
+        """One word: ``running``, ``suspended``, ``parked``, ``completed``, ``failed`` …"""
+        return (await self.describe()).state
+
+    async def pending(self) -> Pending:
+        """Activities, timers and messages that it waits for."""
+        return await self._client.backend.pending((await self.describe()).run_id)
+
+    async def history(self) -> AsyncIterator[h.Turn]:
+        """Its turns in order, read page by page."""
+        run_id = (await self.describe()).run_id
+        after = 0
+        while True:
+            records = await self._client.backend.read_history(run_id, after, _HISTORY_PAGE)
+            if not records:
+                return
+            for record in records:
+                turn = h.decode_turn(record)
+                after = turn.number
+                yield turn
+
+    async def remove(self) -> None:
+        """Removes the finished instance with its history.
+
+        Raises:
+            InstanceNotFinishedError: it is still running; terminate it first.
+            InstanceNotFoundError: there is no such instance.
+        """
+        result = await self._client.backend.remove(self.id)
+        if result is RemoveResult.NOT_FOUND:
+            raise _not_found(self.id)
+        if result is RemoveResult.RUNNING:
+            raise InstanceNotFinishedError(
+                f"instance {self.id!r} is running; terminate it first", instance_id=self.id
+            )
+
+    def __repr__(self) -> str:
+        return f"<handle of {self.id!r}>"
+
+
+def _not_found(instance_id: str) -> InstanceNotFoundError:
+    return InstanceNotFoundError(
+        f"there is no instance with id {instance_id!r}", instance_id=instance_id
+    )
+
+
+def _declared(name: str, version: int) -> Any:
+    from perdure import workflow
+
+    return workflow.declare(name=name, version=version)
+
+
+def _outside_workflow(what: str) -> None:
+    from perdure._context import find_context
+
+    if find_context() is not None:
+        raise UnsupportedInWorkflowError(
+            f"client.{what} was called inside a workflow; call the sub-workflow, send with "
+            "Signal.send(), or use the client in an activity"
+        )

@@ -1,0 +1,77 @@
+"""What the machines have in common: states, steps, and the table of what may follow what."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
+
+from perdure import InternalError
+from perdure_backends.history import Command
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class State(enum.Enum):
+    """Where a command stands."""
+
+    ISSUED = "issued"
+    CANCELLING = "cancelling"
+    DONE = "done"
+
+
+class Step(enum.Enum):
+    """What happens to a command."""
+
+    CANCEL = "cancel"
+    RESOLVE = "resolve"
+
+
+class Owner(Protocol):
+    """What a machine may ask of its execution."""
+
+    def issue(self, command: Command) -> None:
+        """Records a command of the current turn."""
+        ...
+
+    def forget(self, number: int) -> None:
+        """The command waits for nothing any more."""
+        ...
+
+    def fault(self, error: BaseException) -> None:
+        """Something that the code can't be told: the instance parks."""
+        ...
+
+
+class Machine:
+    """A command that waits for an outcome."""
+
+    transitions: ClassVar[Mapping[tuple[State, Step], State]] = {}
+
+    def __init__(self, owner: Owner, number: int) -> None:
+        self.owner = owner
+        self.number = number
+        self.state = State.ISSUED
+
+    def move(self, step: Step) -> None:
+        """Follows the table.
+
+        Raises:
+            InternalError: the table has no such step.
+        """
+        following = self.transitions.get((self.state, step))
+        if following is None:
+            raise InternalError(
+                f"{type(self).__name__} {self.number}: {step.value} while {self.state.value}"
+            )
+        self.state = following
+        if following is State.DONE:
+            self.owner.forget(self.number)
+
+    def receive(self, event: Any) -> bool:
+        """Takes an outcome; ``False`` when it is not one of this machine's."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it waits for, for people."""
+        raise NotImplementedError

@@ -1,0 +1,210 @@
+"""What a worker can run: workflows and activities by name, with their declared collisions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from perdure import Activity, DataConverter, RegistrationError, Workflow
+from perdure_backends.records import Offer
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class Registry:
+    """Checked definitions.
+
+    Args:
+        workflows: workflows; several versions of one name may stand side by side.
+        activities: activities, or instances of classes whose methods are activities.
+        converter: proves that all types can be converted.
+
+    Raises:
+        RegistrationError: two things with one name, a declaration without implementation, an
+            activity method without its instance, a type that can't be converted.
+    """
+
+    def __init__(
+        self,
+        workflows: Iterable[Workflow[..., Any]],
+        activities: Iterable[object],
+        converter: DataConverter,
+    ) -> None:
+        self.converter = converter
+        self._workflows: dict[tuple[str, int], Workflow[..., Any]] = {}
+        self._activities: dict[str, Activity[..., Any]] = {}
+        for workflow in workflows:
+            self._add_workflow(workflow)
+        for item in activities:
+            for activity in _activities_of(item):
+                self._add_activity(activity)
+        self.offers = tuple(Offer(name, version) for name, version in self._workflows)
+        self.activity_names = tuple(self._activities)
+
+    def workflow(self, name: str, version: int) -> Workflow[..., Any]:
+        """The workflow that was offered under this name and version."""
+        return self._workflows[name, version]
+
+    def activity(self, name: str) -> Activity[..., Any] | None:
+        """The activity of this name, if there is one."""
+        return self._activities.get(name)
+
+    def _add_workflow(self, workflow: object) -> None:
+        if not isinstance(workflow, Workflow):
+            raise RegistrationError(f"{workflow!r} is not a workflow; decorate it with @workflow")
+        found: Workflow[..., Any] = workflow
+        definition = found.definition
+        if not definition.implemented:
+            raise RegistrationError(
+                f"workflow {definition.name!r} is only declared ({_where(found)}); give the worker "
+                "the module that implements it"
+            )
+        definition.signature.converted(self.converter)
+        for name in (definition.name, *definition.aliases):
+            other = self._workflows.setdefault((name, definition.version), found)
+            _check_same(other, found, "workflow", name)
+
+    def _add_activity(self, activity: Activity[..., Any]) -> None:
+        definition = activity.definition
+        if not definition.implemented:
+            raise RegistrationError(
+                f"activity {definition.name!r} is only declared ({_where(activity)}); give the "
+                "worker the module that implements it"
+            )
+        if definition.signature.method and activity.receiver is None:
+            raise RegistrationError(
+                f"activity {definition.name!r} is a method ({_where(activity)}); give the worker "
+                "an instance of its class, which holds the shared state"
+            )
+        definition.signature.converted(self.converter)
+        for name in (definition.name, *definition.aliases):
+            other = self._activities.setdefault(name, activity)
+            _check_same(other, activity, "activity", name)
+
+
+def _check_same(
+    one: Workflow[..., Any] | Activity[..., Any],
+    two: Workflow[..., Any] | Activity[..., Any],
+    kind: str,
+    name: str,
+) -> None:
+    if one.definition is not two.definition:
+        raise RegistrationError(
+            f"two definitions have the {kind} name {name!r}: {_where(one)} and {_where(two)}; "
+            "give one of them another name with `name=`"
+        )
+
+
+def _where(item: Workflow[..., Any] | Activity[..., Any]) -> str:
+    code = item.definition.function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _activities_of(item: object) -> list[Activity[..., Any]]:
+    if isinstance(item, Activity):
+        found: Activity[..., Any] = item
+        return [found]
+    if isinstance(item, type):
+        raise RegistrationError(
+            f"{item.__qualname__} is a class; give the worker an instance of it, which holds the "
+            "shared state"
+        )
+    methods = [
+        getattr(item, name)
+        for cls in type(item).__mro__
+        for name, value in vars(cls).items()
+        if isinstance(value, Activity) and getattr(type(item), name, None) is not None
+    ]
+    if not methods:
+        raise RegistrationError(
+            f"{item!r} is neither an activity nor an object with activity methods; decorate its "
+            "functions with @activity"
+        )
+    return methods
+
+
+# --- what a module holds --------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """Definitions in a module's globals."""
+
+    workflows: list[Workflow[..., Any]]
+    activities: list[Activity[..., Any]]
+
+
+def definitions_in(module: ModuleType) -> Found:
+    """The implemented workflows and plain activities among a module's globals."""
+    workflows: dict[int, Workflow[..., Any]] = {}
+    activities: dict[int, Activity[..., Any]] = {}
+    for value in vars(module).values():
+        if isinstance(value, Workflow) and value.definition.implemented:  # pyright: ignore[reportUnknownMemberType]
+            workflows[id(value.definition)] = value  # pyright: ignore[reportUnknownMemberType]
+        elif isinstance(value, Activity):
+            activity: Activity[..., Any] = value
+            if activity.definition.implemented and not activity.definition.signature.method:
+                activities[id(activity.definition)] = activity
+    return Found(list(workflows.values()), list(activities.values()))
+
+
+# --- build id -------------------------------------------------------------------------------
+
+
+def build_id(workflows: Iterable[Workflow[..., Any]]) -> str:
+    """A hash of the source of the workflows and of the project's modules that they reach.
+
+    Modules of the standard library and of installed packages do not count.
+    """
+    seen: dict[str, Path] = {}
+    pending = [workflow.definition.function.__module__ for workflow in workflows]
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        path = _project_file(module)
+        if name in seen or module is None or path is None:
+            continue
+        seen[name] = path
+        for value in vars(module).values():
+            if isinstance(value, ModuleType):
+                pending.append(value.__name__)
+            else:
+                pending.append(str(getattr(value, "__module__", "")))
+    # Contents alone: a script's module has another name in the next process.
+    contents = sorted(_content_hash(path) for path in seen.values())
+    return hashlib.blake2b(b"".join(contents), digest_size=8).hexdigest()
+
+
+def _content_hash(path: Path) -> bytes:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except OSError:
+        return bytes(16)
+
+
+_INSTALLED: Final = tuple(
+    {
+        str(Path(path).resolve())
+        for path in (
+            sysconfig.get_path("stdlib"),
+            sysconfig.get_path("purelib"),
+            sysconfig.get_path("platlib"),
+        )
+    }
+)
+
+
+def _project_file(module: ModuleType | None) -> Path | None:
+    name = getattr(module, "__file__", None)
+    if module is None or not isinstance(name, str) or not name.endswith(".py"):
+        return None
+    if module.__name__.partition(".")[0] in ("perdure", "perdure_runtime", "perdure_backends"):
+        return None
+    path = Path(name).resolve()
+    return None if str(path).startswith(_INSTALLED) else path

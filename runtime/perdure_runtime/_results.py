@@ -1,0 +1,140 @@
+"""Waiting for ends of runs: one watcher for all who wait in a client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any, Final
+
+from perdure import (
+    BackendError,
+    DataConverter,
+    Failure,
+    InternalError,
+    Workflow,
+    WorkflowCancelledError,
+    WorkflowError,
+    WorkflowFailedError,
+    WorkflowTerminatedError,
+    WorkflowTimeoutError,
+)
+from perdure_backends import Backend
+from perdure_backends.records import InstanceRecord, Status
+
+PYTEST_DONT_REWRITE: Final = True
+
+_log: Final = logging.getLogger("perdure.runtime")
+
+_SLOW_POLL: Final = 1.0
+_CHUNK: Final = 500
+
+
+class ResultWatcher:
+    """Looks for awaited runs when a store says that some have ended, and now and then."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._waiting: dict[str, list[asyncio.Future[InstanceRecord | None]]] = {}
+        self._fresh: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._wake: Any = None
+
+    async def wait(self, run_id: str) -> InstanceRecord | None:
+        """The record of the run's end, over continue-as-new; ``None`` when it is not there.
+
+        Raises:
+            BackendError: the store could not be asked.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            future: asyncio.Future[InstanceRecord | None] = loop.create_future()
+            self._waiting.setdefault(run_id, []).append(future)
+            self._fresh.add(run_id)
+            if self._task is None:
+                self._task = loop.create_task(self._watch())
+            elif self._wake is not None:
+                self._wake.wake()
+            try:
+                record = await future
+            finally:
+                self._leave(run_id, future)
+            if record is None or record.continued_to is None:
+                return record
+            run_id = record.continued_to
+
+    def _leave(self, run_id: str, future: asyncio.Future[InstanceRecord | None]) -> None:
+        waiters = self._waiting.get(run_id)
+        if waiters is not None and future in waiters:
+            waiters.remove(future)
+            if not waiters:
+                del self._waiting[run_id]
+        if not self._waiting and self._wake is not None:
+            self._wake.wake()
+
+    async def _watch(self) -> None:
+        try:
+            with self._backend.wakeups.listen_finished() as waiter:
+                self._wake = waiter
+                look: set[str] | None = None
+                while self._waiting:
+                    await self._look(look)
+                    if not self._waiting:
+                        return
+                    woken = await waiter.wait(0.0 if self._fresh else _SLOW_POLL)
+                    look = waiter.take() if woken else None
+        finally:
+            self._wake = None
+            self._task = None
+
+    async def _look(self, among: set[str] | None) -> None:
+        """Asks for runs that may have ended; ``None`` means all that are awaited."""
+        fresh, self._fresh = self._fresh, set()
+        if among is None:
+            run_ids = list(self._waiting)
+        else:
+            run_ids = [r for r in self._waiting if r in among or r in fresh]
+        for start in range(0, len(run_ids), _CHUNK):
+            chunk = run_ids[start : start + _CHUNK]
+            try:
+                records = await self._backend.describe_runs(chunk)
+            except BackendError as error:
+                _log.warning("results can't be asked for, trying again: %s", error)
+                self._fresh.update(chunk)
+                await asyncio.sleep(_SLOW_POLL)
+                return
+            for run_id, record in zip(chunk, records, strict=True):
+                if record is None or record.status is not Status.RUNNING:
+                    for future in self._waiting.pop(run_id, ()):
+                        if not future.done():
+                            future.set_result(record)
+
+
+_ERRORS: Final[dict[Status, type[WorkflowError]]] = {
+    Status.FAILED: WorkflowFailedError,
+    Status.CANCELLED: WorkflowCancelledError,
+    Status.TERMINATED: WorkflowTerminatedError,
+    Status.TIMED_OUT: WorkflowTimeoutError,
+}
+
+
+def outcome_of(
+    record: InstanceRecord, workflow: Workflow[..., Any] | None, converter: DataConverter
+) -> Any:
+    """The decoded result of an ended run.
+
+    Raises:
+        WorkflowError: it ended without one.
+        PayloadError: the stored result is not of the annotated type.
+    """
+    if record.status is Status.COMPLETED:
+        if record.result is None:
+            raise InternalError(f"run {record.run_id} completed without a result")
+        if workflow is None:
+            return json.loads(converter.unwrap(record.result))
+        return workflow.definition.signature.converted(converter).result.decode(record.result)
+    error = _ERRORS.get(record.status)
+    if error is None:
+        raise InternalError(f"run {record.run_id} ended as {record.status}")
+    failure = record.failure if record.failure is not None else Failure("Unknown", "no record")
+    raise error(record.instance_id, failure)

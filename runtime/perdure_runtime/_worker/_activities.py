@@ -1,0 +1,313 @@
+"""Activities of a worker: slots, attempts, outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from perdure import ApplicationError, Failure, UsageError
+from perdure_backends import Backend
+from perdure_backends import history as h
+from perdure_backends.records import (
+    ActivityResult,
+    ActivityTask,
+    Heartbeat,
+    HeartbeatResult,
+    NewActivity,
+)
+
+from .._batcher import Batcher
+from .._registry import Registry
+from .._services import Services
+from ._clock import StoreClock
+from ._live import Arrival, Live
+from ._running import Attempt, Pools, UndecodableArgumentsError, run_attempt
+from ._turns import Turns
+
+PYTEST_DONT_REWRITE: Final = True
+
+_log: Final = logging.getLogger("perdure.runtime")
+
+_UNDECODABLE_PAUSE: Final = 10_000_000
+
+
+class ActivityRunner:
+    """Runs attempts in slots.
+
+    Args:
+        slots: how many attempts run at once.
+        queues: queues whose activities may be started without a trip through the store.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        registry: Registry,
+        clock: StoreClock,
+        services: Services,
+        turns: Turns,
+        *,
+        slots: int,
+        queues: tuple[str, ...],
+    ) -> None:
+        self.on_capacity: Callable[[], None] = lambda: None
+        self.stopping = False
+        self._backend = backend
+        self._registry = registry
+        self._clock = clock
+        self._services = services
+        self._turns = turns
+        self._slots = slots
+        self._queues = frozenset(queues)
+        self._reserved = 0
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._pools = Pools(slots)
+        self._settles: Batcher[ActivityResult, bool] = Batcher(backend.settle)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def running(self) -> int:
+        """Attempts that run now."""
+        return len(self._attempts)
+
+    @property
+    def free(self) -> int:
+        """Slots that are neither used nor reserved."""
+        return self._slots - len(self._attempts) - self._reserved
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    def reserve(self, new: NewActivity) -> str | None:
+        """See :class:`._turns.Activities`."""
+        if (
+            self.stopping
+            or self.free <= 0
+            or new.queue not in self._queues
+            or self._registry.activity(new.name) is None
+        ):
+            return None
+        self._reserved += 1
+        return self._services.new_id()[:16]
+
+    def unreserve(self, count: int) -> None:
+        """See :class:`._turns.Activities`."""
+        self._reserved -= count
+
+    def start_reserved(self, live: Live, task: ActivityTask) -> None:
+        """See :class:`._turns.Activities`."""
+        self._reserved -= 1
+        self.start(task, live)
+
+    def start(self, task: ActivityTask, live: Live | None = None) -> None:
+        """Starts an attempt whose record is claimed by this worker's session."""
+        activity = self._registry.activity(task.name)
+        if activity is None:  # claims name what this worker has
+            self._finish(
+                task,
+                ActivityResult(
+                    run_id=task.run_id, number=task.number, token=task.token, hand_back=True
+                ),
+            )
+            return
+        if live is None and not task.alone:
+            live = self._turns.owned(task.run_id)
+        if live is not None:
+            live.running_here += 1
+        attempt = Attempt(task, activity)
+        self._attempts[task.run_id, task.number] = attempt
+        attempt.job = self._loop.create_task(self._run(attempt, live), name=f"activity {task.name}")
+
+    # --- running ----------------------------------------------------------------------------------
+
+    async def _run(self, attempt: Attempt, live: Live | None) -> None:
+        task = attempt.task
+        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult
+        try:
+            result = await run_attempt(attempt, self._registry.converter, self._pools)
+            outcome = h.ActivityCompleted(task.number, result)
+        except asyncio.CancelledError as error:
+            outcome = self._cancelled(attempt, error)
+        except UndecodableArgumentsError as error:
+            outcome = self._again(task, Failure.of(error, with_stack=False), _UNDECODABLE_PAUSE)
+        except BaseException as error:  # SystemExit too: no activity ends its worker
+            outcome = self._failed(task, error)
+        finally:
+            del self._attempts[task.run_id, task.number]
+            if live is not None:
+                live.running_here -= 1
+        self._report(attempt, live, outcome)
+        self.on_capacity()
+
+    def _report(
+        self,
+        attempt: Attempt,
+        live: Live | None,
+        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult,
+    ) -> None:
+        task = attempt.task
+        if isinstance(outcome, ActivityResult):
+            self._finish(task, outcome)
+        elif live is None or not self._turns.deliver(
+            live, Arrival(0, outcome, task.number, task.token)
+        ):
+            self._finish(task, _to_inbox(task.run_id, task.number, task.token, outcome))
+        else:
+            return
+        if live is not None:
+            self._turns.release_if_idle(live)
+
+    def _failed(
+        self, task: ActivityTask, error: BaseException
+    ) -> h.ActivityFailed | ActivityResult:
+        failure = Failure.of(error)
+        if isinstance(error, UsageError):  # wrong code or a wrong result: trying again won't help
+            failure = msgspec.structs.replace(failure, retryable=False)
+        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
+        delay = task.retry.next_delay(
+            task.attempt, failure, elapsed=elapsed, draw=self._services.rng.random()
+        )
+        if delay is None:
+            _log.info(
+                "activity %r of %r failed for good at attempt %d: %s: %s",
+                task.name,
+                task.instance_id,
+                task.attempt,
+                failure.type,
+                failure.message,
+            )
+            return h.ActivityFailed(task.number, failure)
+        if isinstance(error, ApplicationError) and error.retry_after is not None:
+            delay = error.retry_after
+        return self._again(task, failure, round(delay * 1e6))
+
+    def _again(self, task: ActivityTask, failure: Failure, delay: int) -> ActivityResult:
+        _log.info(
+            "activity %r of %r failed at attempt %d and is tried again in %.3g s: %s: %s",
+            task.name,
+            task.instance_id,
+            task.attempt,
+            delay / 1e6,
+            failure.type,
+            failure.message,
+        )
+        return ActivityResult(
+            run_id=task.run_id,
+            number=task.number,
+            token=task.token,
+            failure=failure,
+            retry_in=delay,
+        )
+
+    def _cancelled(
+        self, attempt: Attempt, error: asyncio.CancelledError
+    ) -> h.ActivityFailed | ActivityResult:
+        task = attempt.task
+        if attempt.unwanted:
+            failure = Failure("ActivityCancelledError", "the activity was cancelled", "", False)
+            return h.ActivityFailed(task.number, failure, "cancelled")
+        if attempt.cancel_sent or self.stopping:
+            return ActivityResult(
+                run_id=task.run_id, number=task.number, token=task.token, hand_back=True
+            )
+        return self._failed(task, error)  # the activity cancelled itself
+
+    # --- outcomes ---------------------------------------------------------------------------------
+
+    def settle_lost(self, run_id: str, arrivals: Sequence[Arrival]) -> None:
+        """See :class:`._turns.Activities`."""
+        for arrival in arrivals:
+            entry = arrival.entry
+            encoded = entry if isinstance(entry, bytes) else h.encode_event(entry)
+            self._settles.submit(
+                ActivityResult(
+                    run_id=run_id, number=arrival.number, token=arrival.token, entry=encoded
+                ),
+                lambda _: None,
+            )
+
+    def _finish(self, task: ActivityTask, result: ActivityResult) -> None:
+        def answer(accepted: bool | BaseException) -> None:
+            if accepted is True:
+                return
+            if accepted is False:
+                _log.debug("the outcome of activity %r came too late", task.name)
+            else:
+                _log.warning("the outcome of activity %r is not stored: %s", task.name, accepted)
+
+        self._settles.submit(result, answer)
+
+    # --- cancelling -------------------------------------------------------------------------------
+
+    def cancel(self, run_id: str, numbers: Sequence[int] | None) -> None:
+        """See :class:`._turns.Activities`."""
+        for key, attempt in list(self._attempts.items()):
+            if key[0] == run_id and (numbers is None or key[1] in numbers):
+                self._unwanted(attempt)
+
+    def _unwanted(self, attempt: Attempt) -> None:
+        attempt.unwanted = True
+        if not attempt.cancel_sent and attempt.job is not None:
+            attempt.cancel_sent = True
+            attempt.job.cancel()
+
+    async def beat(self) -> None:
+        """Asks the store which running attempts are still wanted, and leaves their details."""
+        attempts = list(self._attempts.values())
+        if not attempts:
+            return
+        beats: list[Heartbeat] = []
+        for attempt in attempts:
+            details, attempt.details = attempt.details, None
+            alive, attempt.beaten = attempt.beaten, False
+            task = attempt.task
+            beats.append(
+                Heartbeat(
+                    run_id=task.run_id,
+                    number=task.number,
+                    token=task.token,
+                    details=details,
+                    alive=alive,
+                )
+            )
+        answers = await self._backend.heartbeat(beats)
+        for attempt, answer in zip(attempts, answers, strict=True):
+            if answer is not HeartbeatResult.GO_ON:
+                self._unwanted(attempt)
+
+    # --- ending -----------------------------------------------------------------------------------
+
+    async def drain(self, limit: float) -> None:
+        """Waits for running attempts up to ``limit`` seconds, then cancels and hands them back."""
+        self.stopping = True
+        jobs = [a.job for a in self._attempts.values() if a.job is not None]
+        if jobs:
+            await asyncio.wait(jobs, timeout=limit)
+        self.abandon()
+        jobs = [
+            attempt.job
+            for attempt in self._attempts.values()
+            if attempt.job is not None and attempt.activity.definition.is_async
+        ]
+        if jobs:
+            await asyncio.wait(jobs, timeout=5.0)
+        await self._settles.idle()
+
+    def abandon(self) -> None:
+        """Cancels what runs: the session has ended, or is about to."""
+        for attempt in self._attempts.values():
+            if attempt.job is not None and not attempt.cancel_sent:
+                attempt.cancel_sent = True
+                attempt.job.cancel()
+
+    def close(self) -> None:
+        """Ends the pools."""
+        self._pools.close()
+
+
+def _to_inbox(
+    run_id: str, number: int, token: str, outcome: h.ActivityCompleted | h.ActivityFailed
+) -> ActivityResult:
+    return ActivityResult(run_id=run_id, number=number, token=token, entry=h.encode_event(outcome))

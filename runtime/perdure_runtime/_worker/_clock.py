@@ -1,0 +1,29 @@
+"""The store's time, between its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class StoreClock:
+    """The store's time at its last answer plus monotonic time since; it never goes back."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._base = 0
+        self._at = 0.0
+        self._last = 0
+
+    def update(self, store_time: int) -> None:
+        """The store has just said what time it is."""
+        self._base = store_time
+        self._at = self._loop.time()
+
+    def now(self) -> int:
+        """Microseconds since the epoch."""
+        now = self._base + int((self._loop.time() - self._at) * 1_000_000)
+        self._last = max(self._last, now)
+        return self._last

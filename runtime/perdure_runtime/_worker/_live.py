@@ -1,0 +1,71 @@
+"""An instance in a worker's memory."""
+
+from __future__ import annotations
+
+import collections
+import enum
+from typing import Final, NamedTuple
+
+from perdure_backends.history import Received
+from perdure_backends.records import TurnTask
+
+from .._core import Execution
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class Phase(enum.Enum):
+    """What happens to an instance right now."""
+
+    LOADING = "loading"
+    IDLE = "idle"
+    QUEUED = "queued"
+    COMMITTING = "committing"
+
+
+class Arrival(NamedTuple):
+    """Something for the next turn: from the inbox (``seq`` > 0), or a result of this worker."""
+
+    seq: int
+    entry: bytes | Received
+    number: int = 0
+    token: str = ""
+
+
+class Live:
+    """A run that this worker holds in memory, with or without its lease."""
+
+    __slots__ = (
+        "execution",
+        "last_seq",
+        "owned",
+        "pending",
+        "phase",
+        "running_here",
+        "task",
+        "turn",
+    )
+
+    def __init__(self, task: TurnTask) -> None:
+        self.task = task
+        self.execution: Execution | None = None
+        self.phase = Phase.LOADING
+        self.owned = True
+        self.turn = task.turn
+        self.last_seq = 0
+        self.pending: collections.deque[Arrival] = collections.deque()
+        # Activities of this run that this worker executes; while there are any, the lease stays.
+        self.running_here = 0
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.task.run_id
+
+    def add_inbox(self, task: TurnTask) -> None:
+        """Takes what a claim brought, without what is known already."""
+        self.task = task
+        for item in task.inbox:
+            if item.seq > self.last_seq:
+                self.last_seq = item.seq
+                self.pending.append(Arrival(item.seq, item.entry))

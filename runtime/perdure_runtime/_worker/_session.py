@@ -1,0 +1,103 @@
+"""A worker's lease: kept alive beside the event loop, so that a blocked loop does not lose it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Callable
+from typing import Final
+
+from perdure import BackendError
+from perdure_backends import Backend
+from perdure_backends.records import SessionStart
+
+from .._services import Running, Services
+
+PYTEST_DONT_REWRITE: Final = True
+
+_log: Final = logging.getLogger("perdure.runtime")
+
+
+class Session:
+    """Opens a session and renews it until it is closed or lost.
+
+    Args:
+        lease: seconds that the session lives after each renewal.
+        on_lost: called on the worker's loop when the lease is, or may be, gone.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        services: Services,
+        *,
+        build: str,
+        lease: float,
+        queues: tuple[str, ...],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.id = services.new_id()
+        self._backend = backend
+        self._services = services
+        self._build = build
+        self._lease = lease
+        self._queues = queues
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._keeping: Running | None = None
+
+    async def open(self) -> None:
+        """Registers the session and starts renewing it."""
+        await self._backend.open_session(
+            SessionStart(
+                id=self.id,
+                build=self._build,
+                lease=round(self._lease * 1e6),
+                label=f"{platform.node()}:{os.getpid()}",
+                queues=self._queues,
+            )
+        )
+        self._keeping = self._services.run_aside(self._keep, f"perdure-session-{self.id[:6]}")
+
+    async def close(self) -> None:
+        """Hands everything back and ends the session."""
+        await self.stop_renewing()
+        await self._backend.end_session(self.id)
+
+    async def stop_renewing(self) -> None:
+        """Lets the session die."""
+        if self._keeping is not None:
+            keeping, self._keeping = self._keeping, None
+            await keeping.stop()
+
+    async def _keep(self) -> None:
+        """Runs beside the worker's loop. Counts the lease from before each renewal was sent."""
+        clock = asyncio.get_running_loop().time
+        expires = clock() + self._lease
+        keeper = await self._backend.keep_session(self.id)
+        try:
+            while True:
+                await asyncio.sleep(self._lease / 3)
+                sent = clock()
+                try:
+                    async with asyncio.timeout(max(expires - sent, 0.01)):
+                        alive = await keeper.renew()
+                except (BackendError, TimeoutError) as error:
+                    if clock() < expires:
+                        _log.warning("the session could not be renewed, trying again: %s", error)
+                        continue
+                    alive = False
+                if not alive:
+                    self._tell_lost()
+                    return
+                expires = sent + self._lease
+        finally:
+            await keeper.aclose()
+
+    def _tell_lost(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._on_lost)
+        except RuntimeError:  # the worker's loop is closed
+            pass

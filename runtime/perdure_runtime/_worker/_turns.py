@@ -1,0 +1,489 @@
+"""Turns: claimed, loaded, run, committed. All on the worker's event loop, in plain callbacks.
+
+An instance has at most one turn that is not acknowledged. Nothing that a turn asked for happens
+before its commit is applied: no activity starts, no result is given to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+from perdure import Failure, InternalError, PayloadError, PerdureError
+from perdure_backends import Backend
+from perdure_backends import history as h
+from perdure_backends.records import (
+    ActivityTask,
+    CommitOutcome,
+    CommitResult,
+    Lease,
+    NewActivity,
+    TurnCommit,
+    TurnTask,
+)
+
+from .._batcher import Batcher
+from .._core import Execution, Fault, TurnResult
+from .._registry import Registry
+from .._services import Services
+from ._clock import StoreClock
+from ._commits import failure_commit, park_commit, turn_commit
+from ._live import Arrival, Live, Phase
+from ._watchdog import TurnBlockedError, Watchdog
+
+PYTEST_DONT_REWRITE: Final = True
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("perdure.runtime")
+
+_HISTORY_PAGE: Final = 500
+_MAX_ARRIVALS: Final = 1000
+_LONG_SLEEP: Final = 30_000_000  # microseconds; who only waits longer than that is not cached
+_RETRY_PAUSE: Final = 5.0
+
+
+class Activities(Protocol):
+    """What turns need of the side that runs activities."""
+
+    def reserve(self, new: NewActivity) -> str | None:
+        """A slot for an activity that was just scheduled: its token, if there is one free."""
+        ...
+
+    def unreserve(self, count: int) -> None:
+        """Slots of activities that were not committed."""
+        ...
+
+    def start_reserved(self, live: Live, task: ActivityTask) -> None:
+        """Starts an activity whose slot was reserved; its record is committed."""
+        ...
+
+    def cancel(self, run_id: str, numbers: Sequence[int] | None) -> None:
+        """Running activities that nobody wants any more; ``None`` means all of the run."""
+        ...
+
+    def settle_lost(self, run_id: str, arrivals: Sequence[Arrival]) -> None:
+        """Results that could not ride in a turn go to the inbox."""
+        ...
+
+
+class Turns:
+    """The instances of a worker."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        registry: Registry,
+        clock: StoreClock,
+        services: Services,
+        *,
+        build: str,
+        cache_size: int,
+        on_mismatch: str,
+        strict: bool,
+        watchdog: Watchdog | None,
+    ) -> None:
+        self.activities: Activities | None = None
+        self.on_capacity: Callable[[], None] = lambda: None
+        self._backend = backend
+        self._registry = registry
+        self._clock = clock
+        self._services = services
+        self._build = build
+        self._cache_size = cache_size
+        self._on_mismatch = on_mismatch
+        self._strict = strict
+        self._watchdog = watchdog
+        self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
+        self._busy = 0
+        self._loaders: set[asyncio.Task[None]] = set()
+        self._commits: Batcher[TurnCommit, CommitOutcome] = Batcher(backend.commit)
+        self._releases: Batcher[Lease, None] = Batcher(self._release)
+        self._loop = asyncio.get_running_loop()
+        self.stopping = False
+        self.turns_run = 0
+        self.stubborn: list[str] = []
+
+    @property
+    def busy(self) -> int:
+        """Instances whose turn is being loaded, run or committed."""
+        return self._busy
+
+    @property
+    def cached(self) -> int:
+        """Instances in memory."""
+        return len(self._lives)
+
+    # --- from claims and activities ---------------------------------------------------------------
+
+    def admit(self, task: TurnTask) -> None:
+        """Takes a claimed instance."""
+        live = self._lives.get(task.run_id)
+        if live is not None and live.turn == task.turn and live.execution is not None:
+            live.owned = True
+            live.add_inbox(task)
+            self._lives.move_to_end(task.run_id)
+            self._enqueue(live)
+            return
+        if live is not None and live.phase in (Phase.LOADING, Phase.COMMITTING, Phase.QUEUED):
+            # Brought up to date while it is being worked on, under the lease that it has.
+            live.add_inbox(task)
+            return
+        if live is not None:
+            self._drop(live)
+        live = Live(task)
+        live.add_inbox(task)
+        self._lives[task.run_id] = live
+        self._busy += 1
+        loader = self._loop.create_task(self._load(live))
+        self._loaders.add(loader)
+        loader.add_done_callback(self._loaders.discard)
+
+    def deliver(self, live: Live, arrival: Arrival) -> bool:
+        """A result of this worker for a run that it owns; ``False`` when it must go the long way."""
+        if not live.owned or self._lives.get(live.run_id) is not live or live.task.alone:
+            return False
+        live.pending.append(arrival)
+        self._enqueue(live)
+        return True
+
+    def owned(self, run_id: str) -> Live | None:
+        """The run, if this worker holds it and its lease."""
+        live = self._lives.get(run_id)
+        return live if live is not None and live.owned else None
+
+    # --- loading ----------------------------------------------------------------------------------
+
+    async def _load(self, live: Live) -> None:
+        try:
+            fault = await self._replay(live)
+        except Exception as error:
+            _log.warning("history of %r can't be read: %s", live.task.instance_id, error)
+            self._busy -= 1
+            self._give_back(live)
+            return
+        self._busy -= 1
+        if self._lives.get(live.run_id) is not live:
+            return
+        if fault is not None:
+            self._busy += 1
+            live.phase = Phase.COMMITTING
+            self._refuse(live, fault)
+            return
+        live.phase = Phase.IDLE
+        self._enqueue(live)
+
+    async def _replay(self, live: Live) -> Fault | None:
+        task = live.task
+        workflow = self._registry.workflow(task.workflow, task.version)
+        execution = Execution(
+            workflow,
+            instance_id=task.instance_id,
+            run_id=task.run_id,
+            started_at=task.started_at,
+            converter=self._registry.converter,
+            strict=self._strict,
+        )
+        live.execution = execution
+        while execution.turn < task.turn:
+            records = await self._backend.read_history(task.run_id, execution.turn, _HISTORY_PAGE)
+            if not records:
+                return Fault("internal", f"turns after {execution.turn} are missing in the store")
+            for record in records:
+                try:
+                    turn = h.decode_turn(record)
+                except h.NewerHistoryError as error:
+                    return Fault("newer_history", str(error), {}, error)
+                fault = self._guarded(live, lambda t=turn: execution.replay(t))
+                if fault is not None:
+                    return fault
+            await asyncio.sleep(0)
+        live.turn = execution.turn
+        return None
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def _enqueue(self, live: Live) -> None:
+        if live.phase is Phase.IDLE and live.pending:
+            live.phase = Phase.QUEUED
+            self._busy += 1
+            self._loop.call_soon(self._run, live)
+
+    def _run(self, live: Live) -> None:
+        execution = live.execution
+        if self._lives.get(live.run_id) is not live or execution is None:
+            self._busy -= 1
+            return
+        arrivals: list[Arrival] = []
+        received: list[h.Received] = []
+        live.phase = Phase.COMMITTING
+        try:
+            while live.pending and len(arrivals) < _MAX_ARRIVALS:
+                arrival = live.pending.popleft()
+                arrivals.append(arrival)
+                entry = arrival.entry
+                received.append(h.decode_event(entry) if isinstance(entry, bytes) else entry)
+        except h.NewerHistoryError as error:
+            self._return_results(live, arrivals)
+            self._refuse(live, Fault("newer_history", str(error), {}, error))
+            return
+        self.turns_run += 1
+        outcome = self._guarded(live, lambda: execution.run_turn(self._clock.now(), received))
+        fault = outcome if isinstance(outcome, Fault) else outcome.fault if outcome else None
+        if fault is not None or not isinstance(outcome, TurnResult):
+            self._return_results(live, arrivals)
+            self._refuse(live, fault or Fault("internal", "a turn without a result"))
+            return
+        self._commit_turn(live, outcome, arrivals)
+
+    def _guarded(self, live: Live, step: Callable[[], T]) -> T | Fault:
+        try:
+            if self._watchdog is None:
+                return step()
+            with self._watchdog.guard(live.task.instance_id):
+                return step()
+        except TurnBlockedError:
+            pass
+        except Exception as error:
+            _log.exception("internal error in a turn of %r", live.task.instance_id)
+            return Fault("internal", f"{type(error).__name__}: {error}", {}, error)
+        return Fault(
+            "blocked",
+            "the workflow's code ran too long without yielding (an endless loop, a blocking call); "
+            "move slow work into an activity",
+        )
+
+    def _commit_turn(self, live: Live, result: TurnResult, arrivals: list[Arrival]) -> None:
+        started: list[ActivityTask] = []
+
+        def reserve(new: NewActivity) -> str | None:
+            if live.task.alone or self.activities is None or self.stopping:
+                return None
+            token = self.activities.reserve(new)
+            if token is not None:
+                started.append(_own_task(live, new, token))
+            return token
+
+        try:
+            commit = turn_commit(
+                live, result, arrivals, commit_id=self._services.new_id(), reserve=reserve
+            )
+        except PerdureError as error:
+            self._abandon_reserved(started)
+            self._return_results(live, arrivals)
+            self._refuse(live, Fault("internal", str(error), {}, error))
+            return
+        release = not started and not live.running_here and not live.pending
+        if release:
+            commit = msgspec.structs.replace(commit, release=True)
+        self._commits.submit(
+            commit, lambda outcome: self._committed(live, commit, started, arrivals, outcome)
+        )
+
+    def _committed(
+        self,
+        live: Live,
+        commit: TurnCommit,
+        started: list[ActivityTask],
+        arrivals: list[Arrival],
+        outcome: CommitOutcome | BaseException,
+    ) -> None:
+        self._busy -= 1
+        if isinstance(outcome, CommitOutcome):
+            self._clock.update(outcome.time)
+        if not isinstance(outcome, CommitOutcome) or outcome.result not in (
+            CommitResult.APPLIED,
+            CommitResult.ALREADY,
+        ):
+            self._abandon_reserved(started)
+            self._return_results(live, arrivals)
+            self._lost(live, outcome)
+            self.on_capacity()
+            return
+        live.turn = commit.turn
+        if commit.finish is not None:
+            if self.activities is not None:
+                self.activities.cancel(live.run_id, None)
+            self._drop(live)
+        else:
+            self._after_turn(live, commit, started)
+        self.on_capacity()
+
+    def _after_turn(self, live: Live, commit: TurnCommit, started: list[ActivityTask]) -> None:
+        if self.activities is not None:
+            if commit.cancelled_activities:
+                numbers = [cancel.number for cancel in commit.cancelled_activities]
+                self.activities.cancel(live.run_id, numbers)
+            for task in started:
+                self.activities.start_reserved(live, task)
+        live.phase = Phase.IDLE
+        if commit.release:
+            live.owned = False
+            if self._lives.get(live.run_id) is live:
+                self._evict(live, commit)
+            return
+        if live.pending:
+            self._enqueue(live)
+        elif not live.running_here:
+            self.release_if_idle(live)
+
+    def release_if_idle(self, live: Live) -> None:
+        """Hands the lease back once nothing of the run happens in this worker any more."""
+        if live.owned and live.phase is Phase.IDLE and not live.running_here and not live.pending:
+            live.owned = False
+            self._hand_back(live)
+            self._trim()
+
+    def _evict(self, live: Live, commit: TurnCommit) -> None:
+        execution = live.execution
+        if execution is not None and execution.waits_only_for_time() and commit.timers:
+            now = execution.microseconds
+            if min(timer.due_at for timer in commit.timers) - now > _LONG_SLEEP:
+                self._drop(live)
+                return
+        self._trim()
+
+    def _trim(self) -> None:
+        excess = len(self._lives) - self._cache_size
+        if excess <= 0:
+            return
+        idle = [x for x in self._lives.values() if not x.owned and x.phase is Phase.IDLE]
+        for live in idle[:excess]:
+            self._drop(live)
+
+    # --- when something is wrong ------------------------------------------------------------------
+
+    def _refuse(self, live: Live, fault: Fault) -> None:
+        """A turn that must not be committed: parks, fails or tries again, as configured."""
+        self._log_fault(live, fault)
+        policy = "park"
+        if fault.reason == "mismatch":
+            workflow = self._registry.workflow(live.task.workflow, live.task.version)
+            policy = workflow.default_options.on_mismatch or self._on_mismatch
+        if policy == "retry":
+            self._busy -= 1
+            self._close(live)
+            live.owned = False
+            self._loop.call_later(_RETRY_PAUSE, self._hand_back, live)
+            return
+        commit_id = self._services.new_id()
+        if policy == "fail" and fault.error is not None:
+            failure = Failure.of(fault.error)
+            commit = failure_commit(
+                live, fault, commit_id=commit_id, failure=failure, seen=live.last_seq
+            )
+        else:
+            commit = park_commit(
+                live, fault, commit_id=commit_id, build=self._build, at=self._clock.now()
+            )
+        self._close(live)
+        self._commits.submit(commit, lambda outcome: self._parked(live, outcome))
+
+    def _parked(self, live: Live, outcome: CommitOutcome | BaseException) -> None:
+        self._busy -= 1
+        if isinstance(outcome, BaseException):
+            _log.warning("%r could not be parked: %s", live.task.instance_id, outcome)
+        self.on_capacity()
+
+    def _log_fault(self, live: Live, fault: Fault) -> None:
+        _log.error(
+            "workflow %r (%s) can't go on [%s]: %s",
+            live.task.workflow,
+            live.task.instance_id,
+            fault.reason,
+            fault.message,
+            exc_info=fault.error if fault.reason == "internal" else None,
+        )
+
+    def _lost(self, live: Live, outcome: CommitOutcome | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            _log.warning("a turn of %r was not committed: %s", live.task.instance_id, outcome)
+            if isinstance(outcome, (PayloadError, InternalError)):
+                _log.error("the store refused the turn itself; it will be run again")
+        else:
+            _log.debug("a turn of %r was refused: %s", live.task.instance_id, outcome.result)
+        self._give_back(live)
+
+    def _give_back(self, live: Live) -> None:
+        self._return_results(live, [])
+        self._close(live)
+        self._hand_back(live)
+
+    def _hand_back(self, live: Live) -> None:
+        self._releases.submit(Lease(live.run_id, live.task.token), lambda _: None)
+
+    def _return_results(self, live: Live, arrivals: Sequence[Arrival]) -> None:
+        """Results that were to ride in a turn go to the inbox instead; none is dropped."""
+        results = [a for a in (*arrivals, *live.pending) if not a.seq]
+        live.pending = collections.deque(a for a in live.pending if a.seq)
+        if results and self.activities is not None:
+            self.activities.settle_lost(live.run_id, results)
+
+    def _abandon_reserved(self, started: list[ActivityTask]) -> None:
+        if started and self.activities is not None:
+            self.activities.unreserve(len(started))
+
+    def _drop(self, live: Live) -> None:
+        """Takes an instance out of memory."""
+        self._return_results(live, [])
+        self._close(live)
+
+    def _close(self, live: Live) -> None:
+        if self._lives.get(live.run_id) is live:
+            del self._lives[live.run_id]
+        live.owned = False
+        execution, live.execution = live.execution, None
+        if execution is not None:
+            stubborn = execution.close()
+            if stubborn:
+                self.stubborn.extend(stubborn)
+                _log.warning(
+                    "workflow %r (%s) swallowed its eviction; let perdure.Evicted and "
+                    "GeneratorExit pass: %s",
+                    live.task.workflow,
+                    live.task.instance_id,
+                    "; ".join(stubborn),
+                )
+
+    async def _release(self, leases: Sequence[Lease]) -> Sequence[None]:
+        await self._backend.release(leases)
+        return [None] * len(leases)
+
+    # --- ending -----------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Waits until no turn is on its way, and hands back what is owned."""
+        self.stopping = True
+        while self._loaders:
+            await asyncio.wait(list(self._loaders))
+        await self._commits.idle()
+        await self._releases.idle()
+        self.drop_all()
+
+    def drop_all(self) -> None:
+        """Takes everything out of memory: the session has ended, or is about to."""
+        for live in list(self._lives.values()):
+            live.pending.clear()
+            self._close(live)
+
+
+def _own_task(live: Live, new: NewActivity, token: str) -> ActivityTask:
+    return ActivityTask(
+        instance_id=live.task.instance_id,
+        run_id=live.run_id,
+        number=new.number,
+        name=new.name,
+        queue=new.queue,
+        input=new.input,
+        token=token,
+        attempt=1,
+        scheduled_at=new.scheduled_at,
+        started_at=new.scheduled_at,
+        retry=new.retry,
+        heartbeat=new.heartbeat,
+        deadline=None if new.start_to_close is None else new.scheduled_at + new.start_to_close,
+    )

@@ -1,0 +1,457 @@
+"""The worker: claims what it can run, runs it, keeps its lease, and ends in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from perdure import (
+    BackendError,
+    DataConverter,
+    Duration,
+    InvalidOptionError,
+    UsageError,
+    Workflow,
+)
+from perdure.extension import DEFAULT_QUEUE, check_queue
+from perdure_backends import Backend
+from perdure_backends._wakeups import ACTIVITIES, DUE, TURNS, Waiter
+from perdure_backends.records import ActivityClaim, TurnClaim
+
+from .._durations import as_seconds
+from .._registry import Registry, build_id
+from .._services import Services
+from ._activities import ActivityRunner
+from ._clock import StoreClock
+from ._session import Session
+from ._turns import Turns
+from ._watchdog import Watchdog
+
+PYTEST_DONT_REWRITE: Final = True
+
+_log: Final = logging.getLogger("perdure.runtime")
+
+MismatchPolicy = Literal["park", "fail", "retry"]
+
+_SWEEP_BATCH: Final = 1000
+_PARKED_INTERVAL: Final = 5.0
+
+
+class Worker:
+    """Runs workflows and activities of a store. Use as ``async with`` or ``await worker.run()``.
+
+    Args:
+        backend: an open store.
+        workflows: what this worker can run; several versions may stand side by side.
+        activities: activities, or instances whose methods are activities.
+        queues: queues that it serves, both for workflows and for activities.
+        max_turns: instances that are loaded, run or committed at once.
+        max_activities: activities that run at once; also the size of the thread pool.
+        cache_size: instances kept in memory while nothing happens to them.
+        lease: how long the session lives when its process falls silent (15 s by default).
+        poll_interval: slow look into the store that backs up every wake-up (1 s by default).
+        drain_timeout: how long running activities may go on at the end (30 s by default).
+        build: id of the code; a hash of the source of the workflows and what they reach by default.
+        on_mismatch: what happens when code and history disagree: ``park``, ``fail`` or ``retry``.
+        strict: changed arguments at a replay are a mismatch, not a warning.
+        deadlock_timeout: seconds that a turn may run without yielding; ``None`` for no limit.
+        exit_when_blocked: end the process when a blocked turn can't be interrupted.
+        converter: converts payloads; must fit the clients'.
+
+    Raises:
+        RegistrationError: two things with one name, types that can't be converted …
+        InvalidOptionError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        workflows: Iterable[Workflow[..., Any]] = (),
+        activities: Iterable[object] = (),
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+        max_turns: int = 200,
+        max_activities: int = 100,
+        cache_size: int = 500,
+        lease: Duration = 15.0,
+        poll_interval: Duration = 1.0,
+        drain_timeout: Duration = 30.0,
+        build: str | None = None,
+        on_mismatch: MismatchPolicy = "park",
+        strict: bool = False,
+        deadlock_timeout: Duration | None = 10.0,
+        exit_when_blocked: bool = False,
+        converter: DataConverter | None = None,
+        services: Services | None = None,
+    ) -> None:
+        if isinstance(queues, str):
+            raise InvalidOptionError(f"queues is a sequence of names: [{queues!r}]")
+        for name, value in (("max_turns", max_turns), ("cache_size", cache_size)):
+            if value < 1:
+                raise InvalidOptionError(f"{name} must be 1 or more, not {value}")
+        if max_activities < 0:
+            raise InvalidOptionError(f"max_activities must be 0 or more, not {max_activities}")
+        if on_mismatch not in ("park", "fail", "retry"):
+            raise InvalidOptionError(f"on_mismatch is park, fail or retry, not {on_mismatch!r}")
+        workflows = list(workflows)
+        self._backend = backend
+        self._services = services if services is not None else Services()
+        self._registry = Registry(workflows, activities, converter or DataConverter())
+        self._queues = tuple(check_queue(queue) for queue in queues)
+        self._max_turns = max_turns
+        self._max_activities = max_activities
+        self._cache_size = cache_size
+        self._lease = as_seconds(lease, "lease")
+        self._poll = as_seconds(poll_interval, "poll_interval")
+        self._drain_timeout = as_seconds(drain_timeout, "drain_timeout")
+        self._build = build if build is not None else build_id(workflows)
+        self._on_mismatch = on_mismatch
+        self._strict = strict
+        self._deadlock = (
+            None if deadlock_timeout is None else as_seconds(deadlock_timeout, "deadlock_timeout")
+        )
+        self._exit_when_blocked = exit_when_blocked
+        self._session: Session | None = None
+        self._watchdog: Watchdog | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._pid = 0
+
+    @property
+    def build(self) -> str:
+        """The id of the code that this worker runs."""
+        return self._build
+
+    @property
+    def session_id(self) -> str | None:
+        """The id of the current session; ``None`` while it is not running."""
+        return self._session.id if self._session is not None else None
+
+    @property
+    def cached_instances(self) -> int:
+        """Instances in memory."""
+        return self._turns.cached if self._session is not None else 0
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Worker:
+        if self._session is not None:
+            raise UsageError("this worker runs already; make another Worker for a second one")
+        self._pid = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._clock = StoreClock()
+        self._clock.update(await self._backend.now())
+        if self._deadlock is not None and self._services.watchdog:
+            self._watchdog = Watchdog(self._deadlock, self._give_up)
+            self._watchdog.start()
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def run(self) -> None:
+        """Runs until :meth:`stop` is called, or SIGTERM or SIGINT comes; then drains and returns."""
+        async with self:
+            handled = self._handle_signals()
+            try:
+                await self._stop.wait()
+            finally:
+                for number in handled:
+                    self._loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Asks :meth:`run` to drain and return."""
+        self._stop.set()
+
+    def _handle_signals(self) -> list[int]:
+        handled: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._loop.add_signal_handler(number, self.stop)
+                handled.append(number)
+            except (NotImplementedError, RuntimeError, ValueError):
+                pass  # Windows, or not the main thread: the caller stops it
+        return handled
+
+    async def _begin(self) -> None:
+        """Opens a session with everything that lives as long as it."""
+        self._session = Session(
+            self._backend,
+            self._services,
+            build=self._build,
+            lease=self._lease,
+            queues=self._queues,
+            on_lost=self._session_lost,
+        )
+        self._turns = Turns(
+            self._backend,
+            self._registry,
+            self._clock,
+            self._services,
+            build=self._build,
+            cache_size=self._cache_size,
+            on_mismatch=self._on_mismatch,
+            strict=self._strict,
+            watchdog=self._watchdog,
+        )
+        self._activities = ActivityRunner(
+            self._backend,
+            self._registry,
+            self._clock,
+            self._services,
+            self._turns,
+            slots=self._max_activities,
+            queues=self._queues,
+        )
+        self._turns.activities = self._activities
+        self._suspects = False
+        self._alone = False
+        self._turns_full = _Capacity()
+        self._activities_full = _Capacity()
+        await self._session.open()
+        self._loops = [
+            self._spawn("turns", TURNS, self._claim_turns),
+            self._spawn("activities", ACTIVITIES, self._claim_activities),
+            self._spawn("sweep", DUE, self._sweep),
+            self._spawn("beats", "beats", self._beat),
+        ]
+
+    def _spawn(
+        self,
+        name: str,
+        topic: str,
+        step: Callable[[], Coroutine[Any, Any, float | None]],
+    ) -> asyncio.Task[None]:
+        return self._loop.create_task(self._repeat(topic, step), name=f"perdure {name}")
+
+    async def _repeat(
+        self, topic: str, step: Callable[[], Coroutine[Any, Any, float | None]]
+    ) -> None:
+        """Takes ``step`` again when woken, or after the seconds that it returns."""
+        with self._backend.wakeups.listen(topic) as waiter:
+            if topic == TURNS:
+                self._turns.on_capacity = self._turns_full.attach(waiter)
+            elif topic == ACTIVITIES:
+                self._activities.on_capacity = self._activities_full.attach(waiter)
+            while True:
+                try:
+                    pause = await step()
+                except BackendError as error:
+                    _log.warning("the store does not answer: %s", error)
+                    pause = self._poll
+                except Exception:
+                    _log.exception("internal error in a worker's loop; please report it")
+                    pause = self._poll
+                await waiter.wait(self._poll if pause is None else pause)
+
+    async def _end(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        if os.getpid() != self._pid:  # a forked child owns nothing of its parent's worker
+            return
+        try:
+            self._turns.stopping = True
+            self._activities.stopping = True
+            await self._stop_loops()
+            await self._activities.drain(self._drain_timeout)
+            await self._turns.drain()
+        finally:
+            self._session = None
+            self._activities.close()
+            try:
+                await session.close()
+            except BackendError as error:
+                _log.warning("the session could not be ended, it will run out: %s", error)
+            if self._watchdog is not None:
+                self._watchdog.stop()
+                self._watchdog = None
+
+    async def _stop_loops(self) -> None:
+        for task in self._loops:
+            task.cancel()
+        if self._loops:
+            await asyncio.wait(self._loops)
+        self._loops = []
+
+    # --- a lost session ---------------------------------------------------------------------------
+
+    def _session_lost(self) -> None:
+        if self._session is not None:
+            _log.error(
+                "session %s was lost (the store was out of reach for %.3g s, or the process was "
+                "stopped): all that it ran is given up, a new session begins",
+                self._session.id,
+                self._lease,
+            )
+            self._recovery = self._loop.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        await self._stop_loops()
+        self._turns.stopping = True
+        self._activities.stopping = True
+        self._activities.abandon()
+        self._turns.drop_all()
+        self._activities.close()
+        await session.stop_renewing()
+        while True:
+            try:
+                await self._begin()
+                return
+            except BackendError as error:
+                _log.warning("no new session yet, trying again: %s", error)
+                await asyncio.sleep(self._poll)
+
+    def _give_up(self, what: str) -> None:
+        """From the watchdog's thread: a turn can't be interrupted."""
+        _log.critical("workflow %s blocks its worker and can't be interrupted", what)
+        if self._exit_when_blocked:
+            os._exit(70)  # EX_SOFTWARE; the session is found dead and taken over
+
+    # --- the loops --------------------------------------------------------------------------------
+
+    async def _claim_turns(self) -> float | None:
+        session = self._session
+        free = self._max_turns - self._turns.busy
+        if session is None or not self._registry.offers:
+            return None
+        if self._suspects or self._alone:
+            return await self._quarantine(session.id)
+        if free <= 0:
+            self._turns_full.wanted = True
+            return None
+        claimed = await self._backend.claim_turns(self._turn_claim(session.id, free))
+        for task in claimed.tasks:
+            self._clock.update(task.time)
+            self._turns.admit(task)
+        if not claimed.tasks:
+            await self._try_parked(session.id)
+        if claimed.suspects and self._loop.time() >= self._suspects_again:
+            self._suspects = True
+            return 0.0
+        return 0.0 if len(claimed.tasks) >= free else None
+
+    def _turn_claim(self, session_id: str, limit: int, **more: bool) -> TurnClaim:
+        return TurnClaim(
+            session_id=session_id,
+            build=self._build,
+            queues=self._queues,
+            offers=self._registry.offers,
+            limit=limit,
+            **more,
+        )
+
+    _parked_looked = float("-inf")
+    _suspects_again = float("-inf")
+
+    async def _try_parked(self, session_id: str) -> None:
+        """Parked instances that this build has not tried yet get their chance."""
+        now = self._loop.time()
+        if now - self._parked_looked < _PARKED_INTERVAL:
+            return
+        self._parked_looked = now
+        claimed = await self._backend.claim_turns(self._turn_claim(session_id, 20, parked=True))
+        for task in claimed.tasks:
+            _log.info("%r was parked; this build tries it", task.instance_id)
+            self._turns.admit(task)
+        if claimed.tasks:
+            self._parked_looked = float("-inf")
+
+    async def _quarantine(self, session_id: str) -> float | None:
+        """Runs what may have killed a worker, one at a time, with nothing else beside it."""
+        if self._turns.busy or self._activities.running:
+            return 0.05
+        self._suspects, self._alone = False, True
+        try:
+            claimed = await self._backend.claim_turns(self._turn_claim(session_id, 1, alone=True))
+            for task in claimed.tasks:
+                _log.warning("%r may have killed its worker; it runs alone", task.instance_id)
+                self._turns.admit(task)
+            if not claimed.tasks:
+                for activity in await self._backend.claim_activities(
+                    self._activity_claim(session_id, 1, alone=True)
+                ):
+                    _log.warning("activity %r runs alone", activity.name)
+                    self._activities.start(activity)
+            if self._turns.busy or self._activities.running:
+                return 0.0  # comes back here until it has ended
+            self._alone = False
+            # What is left is for other workers: no need to pause for it again and again.
+            self._suspects_again = self._loop.time() + _PARKED_INTERVAL
+        except BackendError:
+            self._alone = False
+            raise
+        return 0.0
+
+    def _activity_claim(self, session_id: str, limit: int, *, alone: bool = False) -> ActivityClaim:
+        return ActivityClaim(
+            session_id=session_id,
+            queues=self._queues,
+            names=self._registry.activity_names,
+            limit=limit,
+            alone=alone,
+        )
+
+    async def _claim_activities(self) -> float | None:
+        session, free = self._session, self._activities.free
+        if session is None or not self._registry.activity_names or not self._max_activities:
+            return None
+        if self._suspects or self._alone:
+            return 0.05
+        if free <= 0:
+            self._activities_full.wanted = True
+            return None
+        tasks = await self._backend.claim_activities(self._activity_claim(session.id, free))
+        for task in tasks:
+            self._activities.start(task)
+        return 0.0 if len(tasks) >= free else None
+
+    async def _sweep(self) -> float | None:
+        session = self._session
+        if session is None:
+            return None
+        report = await self._backend.sweep(session.id, _SWEEP_BATCH)
+        for lost in report.sessions_lost:
+            _log.warning("session %s is gone; its work goes on elsewhere", lost)
+        if report.fired + report.timed_out >= _SWEEP_BATCH:
+            return 0.0
+        longest = min(self._poll, 0.5)
+        if report.next_due is None:
+            return longest
+        return min(longest, max(0.0, (report.next_due - self._clock.now()) / 1e6) + 0.0005)
+
+    async def _beat(self) -> float | None:
+        await self._activities.beat()
+        return min(self._poll, 1.0)
+
+
+class _Capacity:
+    """Wakes a claim loop when something has ended, if it could not take all that was there."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def attach(self, waiter: Waiter) -> Callable[[], None]:
+        """The callback for the end of a turn or an activity."""
+
+        def ended() -> None:
+            if self.wanted:
+                self.wanted = False
+                waiter.wake()
+
+        return ended
