@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from perdure import (
     Call,
@@ -95,10 +95,10 @@ class Client:
 
     async def start_call(self, call: Call[R]) -> Handle[R]:
         """Starts what ``workflow.bind(...)`` kept. Raises as :meth:`start`."""
-        if not isinstance(call.target, Workflow):
+        target: object = call.target
+        if not isinstance(target, Workflow):
             raise UsageError(f"{call!r} is not a call of a workflow")
-        target: Workflow[..., R] = call.target
-        return await self._start(target, call.arguments)
+        return await self._start(cast("Workflow[..., R]", target), call.arguments)
 
     async def run(self, workflow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Starts an instance and waits for its result. Raises as :meth:`start` and ``result``."""

@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from perdure import Activity, DataConverter, RegistrationError, Workflow
 from perdure_backends.records import Offer
@@ -58,7 +58,7 @@ class Registry:
     def _add_workflow(self, workflow: object) -> None:
         if not isinstance(workflow, Workflow):
             raise RegistrationError(f"{workflow!r} is not a workflow; decorate it with @workflow")
-        found: Workflow[..., Any] = workflow
+        found = cast("Workflow[..., Any]", workflow)
         definition = found.definition
         if not definition.implemented:
             raise RegistrationError(
@@ -108,8 +108,7 @@ def _where(item: Workflow[..., Any] | Activity[..., Any]) -> str:
 
 def _activities_of(item: object) -> list[Activity[..., Any]]:
     if isinstance(item, Activity):
-        found: Activity[..., Any] = item
-        return [found]
+        return [cast("Activity[..., Any]", item)]
     if isinstance(item, type):
         raise RegistrationError(
             f"{item.__qualname__} is a class; give the worker an instance of it, which holds the "
@@ -148,7 +147,7 @@ def definitions_in(module: ModuleType) -> Found:
         if isinstance(value, Workflow) and value.definition.implemented:  # pyright: ignore[reportUnknownMemberType]
             workflows[id(value.definition)] = value  # pyright: ignore[reportUnknownMemberType]
         elif isinstance(value, Activity):
-            activity: Activity[..., Any] = value
+            activity = cast("Activity[..., Any]", value)
             if activity.definition.implemented and not activity.definition.signature.method:
                 activities[id(activity.definition)] = activity
     return Found(list(workflows.values()), list(activities.values()))

@@ -171,6 +171,8 @@ def _apply(state: State, run: Run, item: TurnCommit, now: int) -> None:
         row = run.activities.get(cancel.number)
         if row is not None:
             _cancel_activity(state, row, confirm=cancel.confirm)
+        elif cancel.confirm:  # never started: its end is confirmed at once
+            state.accept(run, cancelled_entry(cancel.number), carried=False)
     for new in item.activities:
         _add_activity(state, run, new, now)
     for number in item.cancelled_timers:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from perdure import (
@@ -216,7 +216,7 @@ def run_in_child(module: str, qualname: str, payload: bytes) -> tuple[bool, byte
             target = getattr(target, part)
         if not isinstance(target, Activity):
             raise UsageError(f"{module}.{qualname} is not an activity at module level")
-        activity: Activity[..., Any] = target
+        activity = cast("Activity[..., Any]", target)
         converter = DataConverter()
         signature = activity.definition.signature.converted(converter)
         args, kwargs = signature.decode(payload)

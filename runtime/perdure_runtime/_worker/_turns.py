@@ -144,7 +144,7 @@ class Turns:
         loader.add_done_callback(self._loaders.discard)
 
     def deliver(self, live: Live, arrival: Arrival) -> bool:
-        """A result of this worker for a run that it owns; ``False`` when it must go the long way."""
+        """A result of this worker for a run that it owns; ``False``: it must go the long way."""
         if not live.owned or self._lives.get(live.run_id) is not live or live.task.alone:
             return False
         live.pending.append(arrival)
@@ -323,6 +323,8 @@ class Turns:
         live.phase = Phase.IDLE
         if commit.release:
             live.owned = False
+            # Results that came while the release was on its way have no turn to ride in.
+            self._return_results(live, [])
             if self._lives.get(live.run_id) is live:
                 self._evict(live, commit)
             return

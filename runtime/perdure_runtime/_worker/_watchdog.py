@@ -1,8 +1,8 @@
 """Stops workflow code that does not yield.
 
 A thread watches how long the current turn has been running. At the limit it logs the stack and
-raises :class:`TurnBlockedError` into the turn; where that can't help (the code sits in a C call), it
-gives up at twice the limit, so that the session ends and other workers take over.
+raises :class:`TurnBlockedError` into the turn; where that can't help (the code sits in a C call),
+it gives up at twice the limit, so that the session ends and other workers take over.
 """
 
 from __future__ import annotations

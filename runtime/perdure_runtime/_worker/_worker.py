@@ -162,7 +162,7 @@ class Worker:
         await self._end()
 
     async def run(self) -> None:
-        """Runs until :meth:`stop` is called, or SIGTERM or SIGINT comes; then drains and returns."""
+        """Runs until :meth:`stop`, SIGTERM or SIGINT; then drains and returns."""
         async with self:
             handled = self._handle_signals()
             try:

@@ -1,0 +1,102 @@
+"""Activities: claims, outcomes, heartbeats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .._policies import SUSPECT_AFTER, cancelled_entry
+from .._wakeups import DUE
+from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
+from ._statements import SQL
+from ._steps import Tx, decode_policy, encode_failure, new_token
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+def claim_activities(tx: Tx, claim: ActivityClaim) -> list[ActivityTask]:
+    """See :meth:`Backend.claim_activities`."""
+    if tx.execute(SQL["session_exists"], (claim.session_id,)).fetchone() is None:
+        return []
+    rows = tx.execute(
+        SQL["claimable_activities"],
+        {
+            "now": tx.now,
+            "queues": json.dumps(claim.queues),
+            "names": json.dumps(claim.names),
+            "suspect": SUSPECT_AFTER,
+            "alone": claim.alone,
+            "limit": min(claim.limit, 1) if claim.alone else claim.limit,
+        },
+    ).fetchall()
+    return [_lease(tx, claim, row) for row in rows]
+
+
+def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
+    serial, number, name, queue, payload, stored, scheduled_at, attempt, details = row[:9]
+    policy = decode_policy(stored)
+    token = new_token()
+    deadline = policy.deadline(
+        now=tx.now, scheduled_at=scheduled_at, running=True, attempt=attempt + 1
+    )
+    tx.execute(SQL["lease_activity"], (claim.session_id, token, tx.now, deadline, serial, number))
+    if deadline is not None:
+        tx.topics.add(DUE)
+    return ActivityTask(
+        instance_id=row[9],
+        run_id=row[10],
+        number=number,
+        name=name,
+        queue=queue,
+        input=payload,
+        token=token,
+        attempt=attempt + 1,
+        scheduled_at=scheduled_at,
+        started_at=tx.now,
+        retry=policy.retry,
+        deadline=deadline,
+        heartbeat=policy.heartbeat,
+        details=details,
+        alone=claim.alone,
+    )
+
+
+def settle(tx: Tx, result: ActivityResult) -> bool:
+    """See :meth:`Backend.settle`."""
+    row = tx.execute(SQL["find_attempt"], (result.run_id, result.number, result.token)).fetchone()
+    if row is None:
+        return False
+    serial, stored, scheduled_at, attempt, _, cancel, last_failure = row
+    if result.entry is not None or cancel:
+        entry = result.entry if result.entry is not None else cancelled_entry(result.number)
+        tx.end_activity(serial, result.number, entry)
+        return True
+    tx.offer_activity(
+        serial,
+        result.number,
+        due_at=tx.now + (result.retry_in or 0),
+        attempt=attempt - 1 if result.hand_back else attempt,
+        policy=decode_policy(stored),
+        scheduled_at=scheduled_at,
+        last_failure=encode_failure(result.failure) or last_failure,
+    )
+    return True
+
+
+def heartbeat(tx: Tx, beat: Heartbeat) -> HeartbeatResult:
+    """See :meth:`Backend.heartbeat`."""
+    row = tx.execute(SQL["find_attempt"], (beat.run_id, beat.number, beat.token)).fetchone()
+    if row is None:
+        return HeartbeatResult.GONE
+    serial, stored, scheduled_at, _, started_at, cancel, _ = row
+    if beat.details is not None:
+        tx.execute(SQL["beat_details"], (beat.details, serial, beat.number))
+    policy = decode_policy(stored)
+    if beat.alive and policy.heartbeat is not None:
+        limits = [tx.now + policy.heartbeat]
+        if policy.start_to_close is not None:
+            limits.append(started_at + policy.start_to_close)
+        if policy.schedule_to_close is not None:
+            limits.append(scheduled_at + policy.schedule_to_close)
+        tx.execute(SQL["beat_deadline"], (min(limits), serial, beat.number))
+    return HeartbeatResult.CANCEL if cancel else HeartbeatResult.GO_ON

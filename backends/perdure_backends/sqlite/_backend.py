@@ -1,0 +1,325 @@
+"""The SQLite store's face: the contract's methods, each one transaction in one thread hop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from perdure import BackendError
+
+from .._wakeups import ACTIVITIES, DUE, TURNS, Wakeups
+from ..contract import SessionKeeper
+from ..records import (
+    Action,
+    ActivityClaim,
+    ActivityResult,
+    ActivityTask,
+    ClaimedTurns,
+    CommitOutcome,
+    ControlResult,
+    Heartbeat,
+    HeartbeatResult,
+    InstanceRecord,
+    Lease,
+    ListFilter,
+    ListPage,
+    Message,
+    Pending,
+    RemoveResult,
+    SendResult,
+    SessionStart,
+    StartOutcome,
+    StartRequest,
+    SweepReport,
+    TurnClaim,
+    TurnCommit,
+)
+from . import _activities, _control, _liveness, _looking, _migrations, _turns
+from ._connection import Connection, Synchronous
+from ._statements import SQL
+from ._steps import Tx
+
+PYTEST_DONT_REWRITE: Final = True
+
+T = TypeVar("T")
+
+_FAST_LOOK: Final = 0.02
+_SLOW_LOOK: Final = 0.25
+
+
+def wall_clock() -> int:
+    """Microseconds since the epoch by this machine's clock, which all users of the file share."""
+    return time.time_ns() // 1000
+
+
+class SqliteBackend:
+    """A store in one SQLite file.
+
+    Args:
+        path: the file, or ``:memory:``.
+        synchronous: SQLite's durability: ``FULL`` (default: what was acknowledged survives a power
+            cut), ``NORMAL`` (survives a killed process), ``EXTRA``.
+        migrate: create or update the schema when opened.
+        timeout: seconds to wait for another process's lock before trying again.
+        clock: microseconds since the epoch; replaced by tests.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: Synchronous = "FULL",
+        migrate: bool = True,
+        timeout: float = 5.0,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        self._path = path
+        self._synchronous: Synchronous = synchronous
+        self._migrate = migrate
+        self._timeout = timeout
+        self._clock = clock
+        self._connection = Connection(path, synchronous, timeout)
+        self._wakeups = Wakeups()
+        self._swept = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self._opened = False
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """See :attr:`Backend.wakeups`."""
+        return self._wakeups
+
+    @property
+    def url(self) -> str:
+        """``sqlite:///`` and the path."""
+        return f"sqlite:///{self._path}"
+
+    # --- life
+
+    async def open(self) -> None:
+        """See :meth:`Backend.open`."""
+        if self._opened:
+            return
+        await self._connection.open()
+        try:
+            if self._migrate:
+                await self._connection.run(_migrations.migrate)
+            await self._connection.run(_migrations.check)
+        except BaseException:
+            await self._connection.aclose()
+            raise
+        self._opened = True
+        if self._path != ":memory:":
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def aclose(self) -> None:
+        """See :meth:`Backend.aclose`."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            if watcher.get_loop() is asyncio.get_running_loop():
+                await asyncio.wait([watcher])
+        self._opened = False
+        await self._connection.aclose()
+
+    async def _watch(self) -> None:
+        """Tells this process when another one has written: often while it does, else seldom."""
+        seen = -1
+        pause = _FAST_LOOK
+        while True:
+            try:
+                version = await self._connection.run(_data_version)
+            except BackendError:
+                version = seen
+            if version != seen and seen != -1:
+                pause = _FAST_LOOK
+                self._wakeups.notify(TURNS, ACTIVITIES, DUE)
+                self._wakeups.notify_finished(None)
+            else:
+                pause = min(pause * 1.5, _SLOW_LOOK)
+            seen = version
+            await asyncio.sleep(pause)
+
+    async def _change(self, function: Callable[[Tx], T]) -> T:
+        """One write transaction; wakes whom it concerns once it is committed."""
+        tx: Tx | None = None
+
+        def step(connection: sqlite3.Connection) -> T:
+            nonlocal tx
+            tx = Tx(connection, self._clock())
+            return function(tx)
+
+        result = await self._connection.transaction(step)
+        if tx is not None:
+            if tx.topics:
+                self._wakeups.notify(*tx.topics)
+            if tx.finished:
+                self._wakeups.notify_finished(tx.finished)
+        return result
+
+    # --- schema (optional protocol Migrating)
+
+    async def schema_version(self) -> tuple[int, int]:
+        """See :meth:`Migrating.schema_version`."""
+        await self._connection.open() if not self._opened else None
+        self._opened = True
+        stored = await self._connection.run(_migrations.stored_version)
+        return stored, _migrations.CODE_VERSION
+
+    async def migrate(self) -> list[str]:
+        """See :meth:`Migrating.migrate`."""
+        if not self._opened:
+            await self._connection.open()
+            self._opened = True
+        return await self._connection.run(_migrations.migrate)
+
+    # --- sessions
+
+    async def now(self) -> int:
+        """See :meth:`Backend.now`."""
+        return self._clock()
+
+    async def open_session(self, session: SessionStart) -> None:
+        """See :meth:`Backend.open_session`."""
+        proof = _liveness.register(session.id, self._lock_folder())
+        await self._change(lambda tx: _control.open_session(tx, session, proof))
+
+    def _lock_folder(self) -> Path | None:
+        return None if self._path == ":memory:" else Path(f"{self._path}-sessions").resolve()
+
+    async def keep_session(self, session_id: str) -> SessionKeeper:
+        """See :meth:`Backend.keep_session`."""
+        if self._path == ":memory:":
+            return _Keeper(self._connection, session_id, self._clock, own=False)
+        connection = Connection(self._path, self._synchronous, self._timeout)
+        await connection.open()
+        return _Keeper(connection, session_id, self._clock, own=True)
+
+    async def end_session(self, session_id: str) -> None:
+        """See :meth:`Backend.end_session`."""
+        await self._change(lambda tx: _control.end_session(tx, session_id))
+        _liveness.unregister(session_id)
+
+    # --- starting and messages
+
+    async def start(self, requests: Sequence[StartRequest]) -> list[StartOutcome]:
+        """See :meth:`Backend.start`."""
+        return await self._change(lambda tx: [_turns.start(tx, r) for r in requests])
+
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        """See :meth:`Backend.send`."""
+        return await self._change(lambda tx: [_turns.send(tx, m) for m in messages])
+
+    # --- turns
+
+    async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
+        """See :meth:`Backend.claim_turns`."""
+        return await self._change(lambda tx: _turns.claim(tx, claim))
+
+    async def read_history(self, run_id: str, after: int, limit: int) -> list[bytes]:
+        """See :meth:`Backend.read_history`."""
+
+        def read(connection: sqlite3.Connection) -> list[bytes]:
+            rows = connection.execute(SQL["read_history"], (run_id, after, limit))
+            return [row[0] for row in rows]
+
+        return await self._connection.run(read)
+
+    async def commit(self, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
+        """See :meth:`Backend.commit`."""
+        return await self._change(lambda tx: [_turns.commit(tx, item) for item in commits])
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """See :meth:`Backend.release`."""
+
+        def step(tx: Tx) -> None:
+            for lease in leases:
+                _turns.release(tx, lease)
+
+        await self._change(step)
+
+    # --- activities
+
+    async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
+        """See :meth:`Backend.claim_activities`."""
+        return await self._change(lambda tx: _activities.claim_activities(tx, claim))
+
+    async def settle(self, results: Sequence[ActivityResult]) -> list[bool]:
+        """See :meth:`Backend.settle`."""
+        return await self._change(lambda tx: [_activities.settle(tx, r) for r in results])
+
+    async def heartbeat(self, beats: Sequence[Heartbeat]) -> list[HeartbeatResult]:
+        """See :meth:`Backend.heartbeat`."""
+        return await self._change(lambda tx: [_activities.heartbeat(tx, b) for b in beats])
+
+    # --- keeping house
+
+    async def sweep(self, session_id: str, limit: int) -> SweepReport:
+        """See :meth:`Backend.sweep`."""
+
+        def step(tx: Tx) -> SweepReport:
+            report = _control.sweep(tx, session_id, limit, self._swept)
+            self._swept = tx.now
+            return report
+
+        return await self._change(step)
+
+    # --- looking and steering
+
+    async def describe(self, instance_id: str, run_id: str | None = None) -> InstanceRecord | None:
+        """See :meth:`Backend.describe`."""
+        return await self._connection.run(lambda c: _looking.describe(c, instance_id, run_id))
+
+    async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+        """See :meth:`Backend.describe_runs`."""
+        return await self._connection.run(lambda c: _looking.describe_runs(c, run_ids))
+
+    async def pending(self, run_id: str) -> Pending:
+        """See :meth:`Backend.pending`."""
+        return await self._connection.run(lambda c: _looking.pending(c, run_id))
+
+    async def control(self, instance_id: str, action: Action, reason: str) -> ControlResult:
+        """See :meth:`Backend.control`."""
+        return await self._change(lambda tx: _control.control(tx, instance_id, action, reason))
+
+    async def remove(self, instance_id: str) -> RemoveResult:
+        """See :meth:`Backend.remove`."""
+        return await self._change(lambda tx: _control.remove(tx, instance_id))
+
+    async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
+        """See :meth:`Listing.list_instances`."""
+        return await self._connection.run(
+            lambda c: _looking.list_instances(c, filter, after, limit)
+        )
+
+
+class _Keeper:
+    """Renews one session over a connection of its own."""
+
+    def __init__(
+        self, connection: Connection, session_id: str, clock: Callable[[], int], *, own: bool
+    ) -> None:
+        self._connection = connection
+        self._session_id = session_id
+        self._clock = clock
+        self._own = own
+
+    async def renew(self) -> bool:
+        def step(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(SQL["renew_session"], (self._clock(), self._session_id))
+            return cursor.rowcount == 1
+
+        return await self._connection.transaction(step)
+
+    async def aclose(self) -> None:
+        if self._own:
+            await self._connection.aclose()
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version

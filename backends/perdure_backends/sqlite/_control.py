@@ -1,0 +1,239 @@
+"""Sessions, what comes due, and what operators do."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from perdure import Failure
+
+from .._policies import (
+    MAX_LOSSES,
+    activity_failed,
+    cancelled_entry,
+    crash_failure,
+    retry_at,
+    timeout_failure,
+)
+from .._wakeups import ACTIVITIES, TURNS
+from ..history import Parent, TimerFired, encode_event
+from ..records import Action, ControlResult, Park, RemoveResult, SessionStart, Status, SweepReport
+from . import _liveness
+from ._statements import SQL
+from ._steps import Policy, Tx, decode_policy, encode_failure, parent_of
+from ._turns import disown
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+# --- sessions -------------------------------------------------------------------------------
+
+
+def open_session(tx: Tx, session: SessionStart, proof: str) -> None:
+    """See :meth:`Backend.open_session`."""
+    tx.execute(
+        SQL["insert_session"],
+        (
+            session.id,
+            session.build,
+            session.label,
+            "\n".join(session.queues),
+            session.lease,
+            tx.now,
+            tx.now + session.lease,
+            proof,
+        ),
+    )
+
+
+def end_session(tx: Tx, session_id: str) -> None:
+    """See :meth:`Backend.end_session`."""
+    for serial, _, _ in tx.execute(SQL["owned_runs"], (session_id,)).fetchall():
+        disown(tx, serial)
+    rows = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
+    for serial, number, stored, scheduled_at, attempt, cancel, _, _ in rows:
+        _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
+    tx.execute(SQL["delete_session"], (session_id,))
+
+
+def _free_activity(
+    tx: Tx,
+    serial: int,
+    number: int,
+    stored: bytes,
+    scheduled_at: int,
+    attempt: int,
+    *,
+    cancel: int,
+) -> None:
+    """Gives an attempt back, uncounted."""
+    if cancel:
+        tx.end_activity(serial, number, cancelled_entry(number))
+        return
+    tx.offer_activity(
+        serial,
+        number,
+        due_at=tx.now,
+        attempt=attempt - 1,
+        policy=decode_policy(stored),
+        scheduled_at=scheduled_at,
+        last_failure=None,
+    )
+
+
+def _lose_session(tx: Tx, session_id: str, build: str) -> None:
+    """Frees what a lost session owned, and marks what may have killed it."""
+    runs = tx.execute(SQL["owned_runs"], (session_id,)).fetchall()
+    activities = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
+    alone = sum(bool(executing) for _, executing, _ in runs) + len(activities) == 1
+    for serial, executing, lone_losses in runs:
+        if executing:
+            tx.execute(SQL["count_run_loss"], (not alone, alone, serial))
+            if alone and lone_losses + 1 >= MAX_LOSSES:
+                message = f"its worker died {lone_losses + 1} times while it ran a turn alone"
+                park = Park(reason="crashes", message=message, build=build, at=tx.now)
+                tx.execute(SQL["park_run"], (msgspec.json.encode(park), build, serial))
+        disown(tx, serial)
+    for serial, number, stored, scheduled_at, attempt, cancel, lone_losses, _ in activities:
+        tx.execute(SQL["count_activity_loss"], (not alone, alone, serial, number))
+        if alone and lone_losses + 1 >= MAX_LOSSES and not cancel:
+            failure = crash_failure(lone_losses + 1)
+            tx.end_activity(serial, number, activity_failed(number, failure, "failed"))
+        else:
+            _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
+    tx.execute(SQL["delete_session"], (session_id,))
+
+
+# --- what comes due -------------------------------------------------------------------------
+
+
+def sweep(tx: Tx, session_id: str, limit: int, since: int) -> SweepReport:
+    """See :meth:`Backend.sweep`. ``since`` is the time of this process's last sweep."""
+    fired = 0
+    for serial, number in tx.execute(SQL["due_timers"], (tx.now, limit)).fetchall():
+        tx.execute(SQL["delete_timer"], (serial, number))
+        tx.accept(serial, encode_event(TimerFired(number)), carried=False)
+        fired += 1
+    timed_out = _time_out_runs(tx, limit) + _time_out_activities(tx, limit)
+    if tx.execute(SQL["retries_due"], (since, tx.now)).fetchone()[0]:
+        tx.topics.add(ACTIVITIES)
+    lost = _lost_sessions(tx, session_id)
+    next_due = tx.execute(SQL["next_due"], (tx.now, session_id)).fetchone()[0]
+    return SweepReport(
+        fired=fired, timed_out=timed_out, sessions_lost=tuple(lost), next_due=next_due
+    )
+
+
+def _lost_sessions(tx: Tx, session_id: str) -> list[str]:
+    others = tx.execute(SQL["other_sessions"], (session_id,)).fetchall()
+    dead = [
+        (other, build, proof)
+        for other, build, expires_at, proof in others
+        if expires_at <= tx.now or _liveness.proven_dead(other, proof)
+    ]
+    for other, build, _ in dead:
+        _lose_session(tx, other, build)
+    # Files go last: several sessions of one process share theirs.
+    for other, _, proof in dead:
+        if _liveness.proven_dead(other, proof):
+            _liveness.forget_file(proof)
+    return [other for other, _, _ in dead]
+
+
+def _time_out_runs(tx: Tx, limit: int) -> int:
+    rows = tx.execute(SQL["due_runs"], (tx.now, limit)).fetchall()
+    failure = Failure("WorkflowTimeoutError", "the run time-out has passed", retryable=False)
+    for serial, run_id, parent_instance, parent_run, number, chain in rows:
+        parent = parent_of(parent_instance, parent_run, number)
+        tx.end_from_outside(serial, run_id, chain, parent, Status.TIMED_OUT, failure)
+    return len(rows)
+
+
+def _time_out_activities(tx: Tx, limit: int) -> int:
+    rows = tx.execute(SQL["due_activities"], (tx.now, limit)).fetchall()
+    for serial, number, stored, scheduled_at, attempt, started_at, owner, cancel in rows:
+        policy = decode_policy(stored)
+        failure = _which_timeout(tx.now, policy, scheduled_at, started_at, owner)
+        due = retry_at(policy.retry, attempt, failure, scheduled_at, tx.now)
+        if due is None or cancel:
+            tx.end_activity(serial, number, activity_failed(number, failure, "timeout"))
+        else:
+            tx.offer_activity(
+                serial,
+                number,
+                due_at=due,
+                attempt=attempt,
+                policy=policy,
+                scheduled_at=scheduled_at,
+                last_failure=encode_failure(failure),
+            )
+    return len(rows)
+
+
+def _which_timeout(
+    now: int, policy: Policy, scheduled_at: int, started_at: int, owner: str | None
+) -> Failure:
+    total = policy.schedule_to_close
+    if total is not None and now >= scheduled_at + total:
+        return timeout_failure("schedule_to_close", total)
+    if owner is None:
+        return timeout_failure("schedule_to_start", policy.schedule_to_start or 0)
+    if policy.start_to_close is not None and now >= started_at + policy.start_to_close:
+        return timeout_failure("start_to_close", policy.start_to_close)
+    return timeout_failure("heartbeat", policy.heartbeat or 0)
+
+
+# --- operators ------------------------------------------------------------------------------
+
+
+def terminate_row(
+    tx: Tx, serial: int, run_id: str, chain: str, parent: Parent | None, reason: str
+) -> None:
+    """Ends a run by an operator's will."""
+    failure = Failure("WorkflowTerminatedError", reason, retryable=False)
+    tx.end_from_outside(serial, run_id, chain, parent, Status.TERMINATED, failure)
+
+
+def control(tx: Tx, instance_id: str, action: Action, reason: str) -> ControlResult:
+    """See :meth:`Backend.control`."""
+    row: tuple[Any, ...] | None = tx.execute(SQL["for_control"], (instance_id,)).fetchone()
+    if row is None:
+        return ControlResult.NOT_FOUND
+    serial, run_id, status, suspended, parked, chain = row[:6]
+    if status != Status.RUNNING.value:
+        return ControlResult.FINISHED
+    if action is Action.TERMINATE:
+        terminate_row(tx, serial, run_id, chain, parent_of(*row[6:9]), reason)
+        return ControlResult.DONE
+    if action is Action.SUSPEND:
+        if suspended:
+            return ControlResult.UNCHANGED
+        tx.execute(SQL["suspend_run"], (serial,))
+        disown(tx, serial)
+        return ControlResult.DONE
+    if action is Action.RESUME:
+        if not suspended:
+            return ControlResult.UNCHANGED
+        tx.execute(SQL["resume_run"], (tx.now, serial))
+    else:
+        if not parked:
+            return ControlResult.UNCHANGED
+        tx.execute(SQL["unpark_run"], (tx.now, serial))
+    tx.topics.update((TURNS, ACTIVITIES))
+    return ControlResult.DONE
+
+
+def remove(tx: Tx, instance_id: str) -> RemoveResult:
+    """See :meth:`Backend.remove`."""
+    rows = tx.execute(SQL["runs_of_instance"], (instance_id,)).fetchall()
+    if not rows:
+        return RemoveResult.NOT_FOUND
+    if rows[-1][1] == Status.RUNNING.value:
+        return RemoveResult.RUNNING
+    for serial, _, chain in rows:
+        for name in ("clear_history", "clear_inbox", "clear_timers", "clear_activities"):
+            tx.execute(SQL[name], (serial,))
+        tx.execute(SQL["clear_messages"], (chain,))
+        tx.execute(SQL["delete_start"], (serial,))
+        tx.execute(SQL["delete_run"], (serial,))
+    return RemoveResult.REMOVED

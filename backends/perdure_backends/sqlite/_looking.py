@@ -1,0 +1,144 @@
+"""Reading: descriptions, pending work, listings."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..records import (
+    InstanceRecord,
+    ListFilter,
+    ListPage,
+    NewTimer,
+    Park,
+    Pending,
+    PendingActivity,
+    Status,
+)
+from ._statements import SQL
+from ._steps import decode_failure, parent_of
+
+PYTEST_DONT_REWRITE: Final = True
+
+_park_decoder: Final = msgspec.json.Decoder(Park)
+
+
+def record(row: tuple[Any, ...]) -> InstanceRecord:
+    """A run from the columns of the statement ``describe``."""
+    return InstanceRecord(
+        instance_id=row[0],
+        run_id=row[1],
+        workflow=row[2],
+        version=row[3],
+        queue=row[4],
+        status=Status(row[5]),
+        started_at=row[6],
+        turn=row[7],
+        events=row[8],
+        finished_at=row[9],
+        suspended=bool(row[10]),
+        park=None if row[11] is None else _park_decoder.decode(row[11]),
+        parent=parent_of(row[12], row[13], row[14]),
+        continued_to=row[15],
+        result=row[16],
+        failure=decode_failure(row[17]),
+        owner=row[18],
+        started=row[20],
+    )
+
+
+def describe(
+    conn: sqlite3.Connection, instance_id: str, run_id: str | None
+) -> InstanceRecord | None:
+    """See :meth:`Backend.describe`."""
+    if run_id is None:
+        where = " WHERE r.instance_id = ? ORDER BY r.serial DESC LIMIT 1"
+        row = conn.execute(SQL["describe"] + where, (instance_id,)).fetchone()
+    else:
+        where = " WHERE r.run_id = ? AND r.instance_id = ?"
+        row = conn.execute(SQL["describe"] + where, (run_id, instance_id)).fetchone()
+    return None if row is None else record(row)
+
+
+def describe_runs(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+    """See :meth:`Backend.describe_runs`."""
+    where = " WHERE r.run_id IN (SELECT value FROM json_each(?))"
+    rows = conn.execute(SQL["describe"] + where, (json.dumps(list(run_ids)),))
+    found = {row[1]: record(row) for row in rows}
+    return [found.get(run_id) for run_id in run_ids]
+
+
+def pending(conn: sqlite3.Connection, run_id: str) -> Pending:
+    """See :meth:`Backend.pending`."""
+    row = conn.execute("SELECT serial, unread FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        return Pending()
+    serial, unread = row
+    activities = tuple(
+        PendingActivity(
+            number=number,
+            name=name,
+            queue=queue,
+            attempt=attempt,
+            state="running" if owner else "retrying" if attempt else "waiting",
+            scheduled_at=scheduled_at,
+            due_at=due_at,
+            owner=owner,
+            last_failure=decode_failure(last_failure),
+        )
+        for number, name, queue, attempt, scheduled_at, due_at, owner, last_failure in conn.execute(
+            SQL["pending_activities"], (serial,)
+        )
+    )
+    timers = tuple(NewTimer(*row) for row in conn.execute(SQL["pending_timers"], (serial,)))
+    return Pending(activities=activities, timers=timers, inbox=unread)
+
+
+def list_instances(
+    conn: sqlite3.Connection, filter: ListFilter, after: str | None, limit: int
+) -> ListPage:
+    """See :meth:`Listing.list_instances`."""
+    conditions: list[str] = []
+    values: list[Any] = []
+
+    def add(condition: str, *parameters: Any) -> None:
+        conditions.append(condition)
+        values.extend(parameters)
+
+    if after is not None:
+        add("r.serial < ?", int(after))
+    if not filter.all_runs:
+        add(
+            "NOT EXISTS (SELECT 1 FROM runs AS n "
+            "WHERE n.instance_id = r.instance_id AND n.serial > r.serial)"
+        )
+    if filter.workflow is not None:
+        add("r.workflow = ?", filter.workflow)
+    if filter.queue is not None:
+        add("r.queue = ?", filter.queue)
+    if filter.id_prefix is not None:
+        add("substr(r.instance_id, 1, ?) = ?", len(filter.id_prefix), filter.id_prefix)
+    if filter.started_after is not None:
+        add("r.started_at >= ?", filter.started_after)
+    if filter.started_before is not None:
+        add("r.started_at < ?", filter.started_before)
+    if filter.states:
+        add(
+            "CASE WHEN r.status <> 'running' THEN r.status WHEN r.suspended THEN 'suspended' "
+            "WHEN r.park IS NOT NULL THEN 'parked' ELSE 'running' END "
+            "IN (SELECT value FROM json_each(?))",
+            json.dumps(filter.states),
+        )
+    where = " WHERE " + " AND ".join(conditions) if conditions else ""
+    rows = conn.execute(
+        f"{SQL['describe']}{where} ORDER BY r.serial DESC LIMIT ?", (*values, limit + 1)
+    ).fetchall()
+    page = rows[:limit]
+    return ListPage(
+        instances=tuple(map(record, page)),
+        after=str(page[-1][19]) if len(rows) > limit and page else None,
+    )

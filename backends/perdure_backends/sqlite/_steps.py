@@ -1,0 +1,296 @@
+"""The steps from which the store's methods are made, within one transaction."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+from perdure import Failure, Retry
+
+from .._policies import child_ended, first_deadline
+from .._wakeups import ACTIVITIES, DUE, TURNS
+from ..history import CancelRequested, Parent, encode_event
+from ..records import Continuation, NewActivity, StartRequest, Status
+from ._statements import SQL
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Retry policy and time-outs of an activity, as they are stored in its row."""
+
+    retry: Retry
+    start_to_close: int | None = None
+    schedule_to_close: int | None = None
+    schedule_to_start: int | None = None
+    heartbeat: int | None = None
+
+    def deadline(self, *, now: int, scheduled_at: int, running: bool, attempt: int) -> int | None:
+        """When the first of the time-outs passes."""
+        return first_deadline(
+            now=now,
+            scheduled_at=scheduled_at,
+            running=running,
+            start_to_close=self.start_to_close,
+            schedule_to_close=self.schedule_to_close,
+            schedule_to_start=self.schedule_to_start if attempt == 0 else None,
+            heartbeat=self.heartbeat,
+        )
+
+
+_encoder: Final = msgspec.json.Encoder()
+_policy_decoder: Final = msgspec.json.Decoder(Policy)
+_failure_decoder: Final = msgspec.json.Decoder(Failure)
+_policies: dict[Any, bytes] = {}
+
+
+def encode_policy(new: NewActivity) -> bytes:
+    """The stored form of an activity's policy; most activities share a few."""
+    key = (
+        new.retry,
+        new.start_to_close,
+        new.schedule_to_close,
+        new.schedule_to_start,
+        new.heartbeat,
+    )
+    found = _policies.get(key)
+    if found is None:
+        if len(_policies) > 1000:
+            _policies.clear()
+        found = _policies[key] = _encoder.encode(Policy(*key))
+    return found
+
+
+def decode_policy(stored: bytes) -> Policy:
+    """A policy from a row."""
+    return _policy_decoder.decode(stored)
+
+
+def encode_failure(failure: Failure | None) -> bytes | None:
+    """The stored form of a failure."""
+    return None if failure is None else _encoder.encode(failure)
+
+
+def decode_failure(stored: bytes | None) -> Failure | None:
+    """A failure from a row."""
+    return None if stored is None else _failure_decoder.decode(stored)
+
+
+def new_token() -> str:
+    """A random lease token."""
+    return secrets.token_hex(8)
+
+
+class Tx:
+    """One transaction: the connection, the store's time, and whom to wake once it is committed."""
+
+    __slots__ = ("conn", "execute", "finished", "now", "topics")
+
+    def __init__(self, conn: sqlite3.Connection, now: int) -> None:
+        self.conn = conn
+        self.execute = conn.execute
+        self.now = now
+        self.topics: set[str] = set()
+        self.finished: list[str] = []
+
+    # --- inbox
+
+    def accept(self, serial: int, entry: bytes, *, carried: bool) -> None:
+        """Gives an entry the next number of the run's inbox, and wakes the run."""
+        row = self.execute(SQL["accept"], (self.now, serial)).fetchone()
+        self.execute(SQL["insert_inbox"], (serial, row[0], entry, carried))
+        self.topics.add(TURNS)
+
+    # --- activities
+
+    def add_activity(self, serial: int, new: NewActivity, session_id: str | None) -> None:
+        """Writes an activity's record, claimed at once when its token is given."""
+        mine = new.token is not None and session_id is not None
+        deadline = None
+        if (
+            new.start_to_close or new.schedule_to_close or new.schedule_to_start or new.heartbeat
+        ) is not None:
+            deadline = first_deadline(
+                now=self.now,
+                scheduled_at=new.scheduled_at,
+                running=mine,
+                start_to_close=new.start_to_close,
+                schedule_to_close=new.schedule_to_close,
+                schedule_to_start=new.schedule_to_start,
+                heartbeat=new.heartbeat,
+            )
+            if deadline is not None:
+                self.topics.add(DUE)
+        self.execute(
+            SQL["insert_activity"],
+            (
+                serial,
+                new.number,
+                new.name,
+                new.queue,
+                new.input,
+                encode_policy(new),
+                new.scheduled_at,
+                1 if mine else 0,
+                self.now,
+                deadline,
+                self.now if mine else 0,
+                session_id if mine else None,
+                new.token if mine else None,
+            ),
+        )
+        if not mine:
+            self.topics.add(ACTIVITIES)
+
+    def offer_activity(
+        self,
+        serial: int,
+        number: int,
+        *,
+        due_at: int,
+        attempt: int,
+        policy: Policy,
+        scheduled_at: int,
+        last_failure: bytes | None,
+    ) -> None:
+        """Makes an activity claimable from ``due_at`` on."""
+        deadline = policy.deadline(
+            now=self.now, scheduled_at=scheduled_at, running=False, attempt=attempt
+        )
+        self.execute(
+            SQL["offer_activity"], (due_at, attempt, last_failure, deadline, serial, number)
+        )
+        self.topics.add(ACTIVITIES if due_at <= self.now else DUE)
+
+    def end_activity(self, serial: int, number: int, entry: bytes) -> None:
+        """Drops an activity's record and gives its outcome to the run."""
+        self.execute(SQL["delete_activity"], (serial, number))
+        self.accept(serial, entry, carried=False)
+
+    # --- beginning and end of runs
+
+    def create(
+        self,
+        request: StartRequest,
+        *,
+        run_id: str,
+        chain: str,
+        more: tuple[bytes, ...] = (),
+    ) -> None:
+        """A new run with its first message, and those that move to it."""
+        parent = request.parent
+        deadline = None if request.run_timeout is None else self.now + request.run_timeout
+        count = 1 + len(more)
+        cursor = self.execute(
+            SQL["insert_run"],
+            (
+                run_id,
+                request.instance_id,
+                chain,
+                request.request_id,
+                request.workflow,
+                request.version,
+                request.queue,
+                self.now,
+                deadline,
+                self.now,
+                count,
+                count,
+                parent.instance_id if parent else None,
+                parent.run_id if parent else None,
+                parent.number if parent else None,
+                request.parent_close,
+            ),
+        )
+        serial = cursor.lastrowid
+        self.execute(SQL["insert_start"], (serial, request.started))
+        self.execute(SQL["insert_inbox"], (serial, 1, request.started, False))
+        for seq, entry in enumerate(more, 2):
+            self.execute(SQL["insert_inbox"], (serial, seq, entry, True))
+        self.topics.add(TURNS)
+        if deadline is not None:
+            self.topics.add(DUE)
+
+    def finish(
+        self,
+        serial: int,
+        run_id: str,
+        chain: str,
+        status: Status,
+        *,
+        result: bytes | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        """Ends a run and drops what it had pending; children and parent are the caller's part."""
+        execute = self.execute
+        execute(
+            SQL["finish_run"], (status.value, self.now, result, encode_failure(failure), serial)
+        )
+        execute(SQL["clear_activities"], (serial,))
+        execute(SQL["clear_timers"], (serial,))
+        execute(SQL["clear_inbox"], (serial,))
+        if status is not Status.CONTINUED:
+            execute(SQL["clear_messages"], (chain,))
+        self.finished.append(run_id)
+
+    def continue_as_new(
+        self, serial: int, run_id: str, chain: str, base: StartRequest, following: Continuation
+    ) -> None:
+        """Ends a run as continued and creates the next one, unread messages moved."""
+        unread = [row[0] for row in self.execute(SQL["unread_carried"], (serial,))]
+        self.finish(serial, run_id, chain, Status.CONTINUED)
+        self.execute(SQL["set_continued"], (following.run_id, serial))
+        self.execute(SQL["adopt_children"], (following.run_id, run_id))
+        self.create(base, run_id=following.run_id, chain=chain, more=(*following.carry, *unread))
+
+    def tell_parent(self, parent_run: str | None, entry: bytes | None) -> None:
+        """Puts the outcome of a sub-workflow into its parent's inbox."""
+        if parent_run is None or entry is None:
+            return
+        row = self.execute(SQL["running_by_run"], (parent_run,)).fetchone()
+        if row is not None:
+            self.accept(row[0], entry, carried=False)
+
+    def close_children(self, run_id: str) -> None:
+        """Treats the children of an ended run by their parent-close policy."""
+        children = self.execute(SQL["live_children"], (run_id,)).fetchall()
+        for serial, child_run, policy, instance, parent_run, number, chain in children:
+            if policy == "terminate":
+                failure = Failure(
+                    "WorkflowTerminatedError", "its parent has ended", retryable=False
+                )
+                self.end_from_outside(
+                    serial,
+                    child_run,
+                    chain,
+                    Parent(instance, parent_run, number),
+                    Status.TERMINATED,
+                    failure,
+                )
+            elif policy == "cancel":
+                entry = encode_event(CancelRequested("its parent has ended"))
+                self.accept(serial, entry, carried=True)
+
+    def end_from_outside(
+        self,
+        serial: int,
+        run_id: str,
+        chain: str,
+        parent: Parent | None,
+        status: Status,
+        failure: Failure,
+    ) -> None:
+        """Ends a run without its code; parent and children are told."""
+        self.finish(serial, run_id, chain, status, failure=failure)
+        if parent is not None:
+            self.tell_parent(parent.run_id, child_ended(parent, failure, status.value))
+        self.close_children(run_id)
+
+
+def parent_of(instance_id: str | None, run_id: str | None, number: int | None) -> Parent | None:
+    """The parent from its three columns."""
+    if instance_id is None or run_id is None or number is None:
+        return None
+    return Parent(instance_id, run_id, number)

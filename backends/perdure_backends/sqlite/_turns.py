@@ -1,0 +1,289 @@
+"""Starting, messages, claims and commits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from .._policies import MAX_INBOX, SUSPECT_AFTER, cancelled_entry
+from .._wakeups import DUE, TURNS
+from ..records import (
+    CancelActivity,
+    ChildStart,
+    ClaimedTurns,
+    CommitOutcome,
+    CommitResult,
+    Delivery,
+    Finish,
+    InboxEntry,
+    Lease,
+    Message,
+    SendResult,
+    StartOutcome,
+    StartRequest,
+    StartResult,
+    Status,
+    TurnClaim,
+    TurnCommit,
+    TurnTask,
+)
+from ._statements import SQL
+from ._steps import Tx, new_token, parent_of
+
+PYTEST_DONT_REWRITE: Final = True
+
+
+def start(tx: Tx, request: StartRequest) -> StartOutcome:
+    """See :meth:`Backend.start`."""
+    current = tx.execute(SQL["current_run"], (request.instance_id,)).fetchone()
+    if current is not None:
+        serial, run_id, status, chain, _ = current
+        repeated = tx.execute(
+            SQL["find_request"], (request.instance_id, request.request_id)
+        ).fetchone()
+        if repeated is not None:
+            return StartOutcome(result=StartResult.REPEATED, run_id=repeated[0])
+        if status == Status.RUNNING.value:
+            if request.if_running == "error":
+                return StartOutcome(result=StartResult.RUNNING_EXISTS, run_id=run_id)
+            if request.if_running == "use_existing":
+                return StartOutcome(result=StartResult.EXISTING, run_id=run_id)
+            _replace(tx, serial, run_id, chain)
+        elif request.if_finished == "reject":
+            return StartOutcome(result=StartResult.FINISHED_EXISTS, run_id=run_id)
+    tx.create(request, run_id=request.run_id, chain=request.run_id)
+    return StartOutcome(result=StartResult.CREATED, run_id=request.run_id)
+
+
+def _replace(tx: Tx, serial: int, run_id: str, chain: str) -> None:
+    from ._control import terminate_row
+
+    row = tx.execute(SQL["for_commit"], (run_id,)).fetchone()
+    parent = parent_of(row[11], row[12], row[13])
+    terminate_row(tx, serial, run_id, chain, parent, "replaced by a new start under its id")
+
+
+def send(tx: Tx, message: Message) -> SendResult:
+    """See :meth:`Backend.send`."""
+    if message.run_id is None:
+        row = tx.execute(SQL["current_run"], (message.instance_id,)).fetchone()
+    else:
+        row = tx.execute(SQL["named_run"], (message.run_id, message.instance_id)).fetchone()
+    if row is None:
+        return SendResult.NOT_FOUND
+    serial, _, status, chain, unread = row
+    if status != Status.RUNNING.value:
+        return SendResult.FINISHED
+    if unread >= MAX_INBOX:
+        return SendResult.FULL
+    cursor = tx.execute(SQL["insert_message"], (chain, message.message_id))
+    if cursor.rowcount:
+        tx.accept(serial, message.entry, carried=True)
+    return SendResult.ACCEPTED
+
+
+def claim(tx: Tx, claim: TurnClaim) -> ClaimedTurns:
+    """See :meth:`Backend.claim_turns`."""
+    if tx.execute(SQL["session_exists"], (claim.session_id,)).fetchone() is None:
+        return ClaimedTurns(tasks=())
+    parameters: dict[str, Any] = {
+        "queues": json.dumps(claim.queues),
+        "offers": json.dumps([f"{offer.version} {offer.workflow}" for offer in claim.offers]),
+        "session": claim.session_id,
+        "build": claim.build,
+        "suspect": SUSPECT_AFTER,
+        "alone": claim.alone,
+        "limit": min(claim.limit, 1) if claim.alone else claim.limit,
+        "now": tx.now,
+    }
+    statement = SQL["claimable_parked" if claim.parked else "claimable"]
+    rows = tx.execute(statement, parameters).fetchall()
+    tasks = tuple(_lease(tx, claim, row) for row in rows)
+    suspects = bool(tx.execute(SQL["suspects"], parameters).fetchone()[0])
+    return ClaimedTurns(tasks=tasks, suspects=suspects)
+
+
+def _lease(tx: Tx, claim: TurnClaim, row: tuple[Any, ...]) -> TurnTask:
+    serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events = row[
+        :10
+    ]
+    if row[13] is None:
+        token = new_token()
+    tx.execute(SQL["lease_run"], (claim.session_id, token, serial))
+    inbox = tx.execute(SQL["read_inbox"], (serial,)).fetchall() if row[14] else []
+    return TurnTask(
+        instance_id=instance_id,
+        run_id=run_id,
+        token=token,
+        turn=turn,
+        workflow=workflow,
+        version=version,
+        queue=queue,
+        inbox=tuple(InboxEntry(seq, entry) for seq, entry in inbox),
+        time=tx.now,
+        started_at=started_at,
+        events=events,
+        parent=parent_of(row[10], row[11], row[12]),
+        alone=claim.alone,
+    )
+
+
+def release(tx: Tx, lease: Lease) -> None:
+    """See :meth:`Backend.release`."""
+    row = tx.execute(SQL["release_lease"], (lease.run_id, lease.token)).fetchone()
+    if row is not None:
+        disown(tx, row[0])
+
+
+def disown(tx: Tx, serial: int) -> None:
+    """Ends a run's lease; unread messages make it claimable."""
+    row = tx.execute(SQL["disown_run"], (tx.now, serial)).fetchone()
+    if row is not None and row[0]:
+        tx.topics.add(TURNS)
+
+
+# --- commits --------------------------------------------------------------------------------
+
+
+class _Run:
+    """The columns of a run that its commit needs."""
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        (
+            self.serial,
+            self.status,
+            self.owner,
+            self.token,
+            self.turn,
+            self.last_commit,
+            self.last_seq,
+            self.unread,
+            self.chain,
+            self.instance_id,
+            self.request_id,
+            parent_instance,
+            self.parent_run,
+            parent_number,
+            self.parent_close,
+        ) = row
+        self.parent = parent_of(parent_instance, self.parent_run, parent_number)
+
+
+def commit(tx: Tx, item: TurnCommit) -> CommitOutcome:
+    """See :meth:`Backend.commit`."""
+    row = tx.execute(SQL["for_commit"], (item.run_id,)).fetchone()
+    if row is None:
+        return CommitOutcome(CommitResult.GONE, tx.now)
+    run = _Run(row)
+    result = _check(tx, run, item)
+    if result is CommitResult.APPLIED:
+        _apply(tx, run, item)
+    return CommitOutcome(result, tx.now)
+
+
+def _check(tx: Tx, run: _Run, item: TurnCommit) -> CommitResult:
+    if run.last_commit == item.commit_id:
+        return CommitResult.ALREADY
+    if run.status != Status.RUNNING.value:
+        return CommitResult.GONE
+    if run.owner is None or run.token != item.token or item.turn not in (0, run.turn + 1):
+        return CommitResult.STALE
+    for settled in item.settled:
+        found = tx.execute(SQL["activity_token"], (run.serial, settled.number)).fetchone()
+        if found is None or found[0] != settled.token:
+            return CommitResult.STALE
+    finish = item.finish
+    if finish is not None and finish.continuation is None and run.last_seq > finish.seen:
+        return CommitResult.BEHIND
+    return CommitResult.APPLIED
+
+
+def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
+    serial, execute = run.serial, tx.execute
+    for seq in item.consumed:
+        execute(SQL["delete_inbox"], (serial, seq))
+    if item.turn:
+        count = len(item.consumed)
+        execute(SQL["advance_run"], (item.turn, item.events, count, item.commit_id, count, serial))
+        execute(SQL["insert_history"], (serial, item.turn, item.record))
+    else:
+        execute(SQL["note_commit"], (item.commit_id, serial))
+    for settled in item.settled:
+        execute(SQL["delete_activity"], (serial, settled.number))
+    for cancel in item.cancelled_activities:
+        _cancel_activity(tx, serial, cancel)
+    for new in item.activities:
+        tx.add_activity(serial, new, run.owner)
+    for number in item.cancelled_timers:
+        execute(SQL["delete_timer"], (serial, number))
+    if item.timers:
+        for timer in item.timers:
+            execute(SQL["insert_timer"], (serial, timer.number, timer.due_at))
+        tx.topics.add(DUE)
+    for out in item.outbox:
+        _relay(tx, serial, out)
+    if item.park is not None:
+        execute(SQL["park_run"], (msgspec.json.encode(item.park), item.park.build, serial))
+        disown(tx, serial)
+    elif item.finish is not None:
+        _finish(tx, run, item.run_id, item.finish)
+    elif item.release:
+        disown(tx, serial)
+
+
+def _cancel_activity(tx: Tx, serial: int, cancel: CancelActivity) -> None:
+    row = tx.execute(SQL["activity_owner"], (serial, cancel.number)).fetchone()
+    if row is None:
+        if cancel.confirm:  # never started: its end is confirmed at once
+            tx.accept(serial, cancelled_entry(cancel.number), carried=False)
+        return
+    if cancel.confirm and row[0] is not None:
+        tx.execute(SQL["cancel_flag"], (serial, cancel.number))
+    elif cancel.confirm:
+        tx.end_activity(serial, cancel.number, cancelled_entry(cancel.number))
+    else:
+        tx.execute(SQL["delete_activity"], (serial, cancel.number))
+
+
+def _relay(tx: Tx, sender: int, out: ChildStart | Delivery) -> None:
+    """Delivers within the transaction: the one writer's lock covers both instances."""
+    if isinstance(out, ChildStart):
+        outcome = start(tx, out.request)
+        if outcome.result not in (StartResult.CREATED, StartResult.REPEATED):
+            tx.accept(sender, out.refused, carried=False)
+        return
+    result = send(tx, out.message)
+    answer = out.accepted if result is SendResult.ACCEPTED else out.refused
+    if answer is not None:
+        tx.accept(sender, answer, carried=False)
+
+
+def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish) -> None:
+    following = finish.continuation
+    if following is not None:
+        base = StartRequest(
+            instance_id=run.instance_id,
+            run_id=following.run_id,
+            request_id=run.request_id,
+            workflow=following.workflow,
+            version=following.version,
+            queue=following.queue,
+            started=following.started,
+            run_timeout=following.run_timeout,
+            parent=run.parent,
+            parent_close=run.parent_close,
+        )
+        tx.continue_as_new(run.serial, run_id, run.chain, base, following)
+        return
+    tx.finish(
+        run.serial,
+        run_id,
+        run.chain,
+        finish.status,
+        result=finish.result,
+        failure=finish.failure,
+    )
+    tx.tell_parent(run.parent_run, finish.to_parent)
+    tx.close_children(run_id)

@@ -1,0 +1,283 @@
+-- Each statement stands under its name. Loaded once, by name.
+
+-- name: find_request
+SELECT run_id FROM runs WHERE instance_id = ? AND request_id = ? ORDER BY serial LIMIT 1
+
+-- name: current_run
+SELECT serial, run_id, status, chain, unread FROM runs
+WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
+
+-- name: named_run
+SELECT serial, run_id, status, chain, unread FROM runs WHERE run_id = ? AND instance_id = ?
+
+-- name: insert_run
+INSERT INTO runs (run_id, instance_id, chain, request_id, workflow, version, queue, status,
+  started_at, deadline_at, ready_at, last_seq, unread,
+  parent_instance, parent_run, parent_number, parent_close)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_start
+INSERT INTO starts (run, started) VALUES (?, ?)
+
+-- name: insert_inbox
+INSERT INTO inbox (run, seq, entry, carried) VALUES (?, ?, ?, ?)
+
+-- name: accept
+UPDATE runs SET last_seq = last_seq + 1, unread = unread + 1,
+  ready_at = CASE WHEN ready_at IS NULL AND suspended = 0 AND park IS NULL THEN ? ELSE ready_at END
+WHERE serial = ? RETURNING last_seq
+
+-- name: insert_message
+INSERT OR IGNORE INTO messages (chain, message_id) VALUES (?, ?)
+
+-- name: claimable
+SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events,
+  parent_instance, parent_run, parent_number, owner, unread
+FROM runs
+WHERE ready_at IS NOT NULL
+  AND queue IN (SELECT value FROM json_each(:queues))
+  AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))
+  AND (owner IS NULL OR owner = :session)
+  AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
+ORDER BY ready_at LIMIT :limit
+
+-- name: claimable_parked
+SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events,
+  parent_instance, parent_run, parent_number, owner, unread
+FROM runs
+WHERE park IS NOT NULL AND suspended = 0
+  AND queue IN (SELECT value FROM json_each(:queues))
+  AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))
+  AND (lone_losses > 0 OR losses >= :suspect) = :alone
+  AND instr(tried, ' ' || :build || ' ') = 0
+ORDER BY serial LIMIT :limit
+
+-- name: suspects
+SELECT EXISTS (SELECT 1 FROM runs
+  WHERE ready_at IS NOT NULL AND owner IS NULL AND (lone_losses > 0 OR losses >= :suspect)
+    AND queue IN (SELECT value FROM json_each(:queues))
+    AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers)))
+  OR EXISTS (SELECT 1 FROM activities
+  WHERE owner IS NULL AND due_at <= :now AND (lone_losses > 0 OR losses >= :suspect)
+    AND queue IN (SELECT value FROM json_each(:queues)))
+
+-- name: lease_run
+UPDATE runs SET owner = ?, token = ?, executing = 1, ready_at = NULL, park = NULL WHERE serial = ?
+
+-- name: read_inbox
+SELECT seq, entry FROM inbox WHERE run = ? ORDER BY seq
+
+-- name: read_history
+SELECT record FROM history WHERE run = (SELECT serial FROM runs WHERE run_id = ?) AND turn > ?
+ORDER BY turn LIMIT ?
+
+-- name: for_commit
+SELECT serial, status, owner, token, turn, last_commit, last_seq, unread, chain, instance_id,
+  request_id, parent_instance, parent_run, parent_number, parent_close
+FROM runs WHERE run_id = ?
+
+-- name: activity_token
+SELECT token FROM activities WHERE run = ? AND number = ?
+
+-- name: delete_activity
+DELETE FROM activities WHERE run = ? AND number = ?
+
+-- name: delete_inbox
+DELETE FROM inbox WHERE run = ? AND seq = ?
+
+-- name: insert_history
+INSERT INTO history (run, turn, record) VALUES (?, ?, ?)
+
+-- name: insert_activity
+INSERT INTO activities (run, number, name, queue, input, policy, scheduled_at, attempt, due_at,
+  deadline_at, started_at, owner, token)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_timer
+INSERT INTO timers (run, number, due_at) VALUES (?, ?, ?)
+
+-- name: delete_timer
+DELETE FROM timers WHERE run = ? AND number = ?
+
+-- name: advance_run
+UPDATE runs SET turn = ?, events = events + ?, unread = unread - ?, last_commit = ?, executing = 0,
+  losses = 0, lone_losses = 0, ready_at = CASE WHEN unread = ? THEN NULL ELSE ready_at END
+WHERE serial = ?
+
+-- name: note_commit
+UPDATE runs SET last_commit = ?, executing = 0 WHERE serial = ?
+
+-- name: disown_run
+UPDATE runs SET owner = NULL, token = NULL, executing = 0,
+  ready_at = CASE WHEN ready_at IS NULL AND unread > 0 AND suspended = 0 AND park IS NULL
+    AND status = 'running' THEN ? ELSE ready_at END
+WHERE serial = ? RETURNING ready_at IS NOT NULL
+
+-- name: park_run
+UPDATE runs SET park = ?, tried = CASE WHEN instr(tried, ' ' || ?2 || ' ') = 0
+  THEN tried || ' ' || ?2 || ' ' ELSE tried END, ready_at = NULL WHERE serial = ?3
+
+-- name: finish_run
+UPDATE runs SET status = ?, finished_at = ?, result = ?, failure = ?, park = NULL, suspended = 0,
+  ready_at = NULL, deadline_at = NULL, owner = NULL, token = NULL, executing = 0, unread = 0
+WHERE serial = ?
+
+-- name: clear_activities
+DELETE FROM activities WHERE run = ?
+
+-- name: clear_timers
+DELETE FROM timers WHERE run = ?
+
+-- name: clear_inbox
+DELETE FROM inbox WHERE run = ?
+
+-- name: clear_messages
+DELETE FROM messages WHERE chain = ?
+
+-- name: unread_carried
+SELECT entry FROM inbox WHERE run = ? AND carried = 1 ORDER BY seq
+
+-- name: set_continued
+UPDATE runs SET continued_to = ? WHERE serial = ?
+
+-- name: adopt_children
+UPDATE runs SET parent_run = ? WHERE parent_run = ? AND status = 'running'
+
+-- name: live_children
+SELECT serial, run_id, parent_close, parent_instance, parent_run, parent_number, chain FROM runs
+WHERE parent_run = ? AND status = 'running'
+
+-- name: running_by_run
+SELECT serial FROM runs WHERE run_id = ? AND status = 'running'
+
+-- name: release_lease
+SELECT serial FROM runs WHERE run_id = ? AND token = ? AND owner IS NOT NULL
+
+-- name: cancel_flag
+UPDATE activities SET cancel = 1 WHERE run = ? AND number = ?
+
+-- name: activity_owner
+SELECT owner FROM activities WHERE run = ? AND number = ?
+
+-- name: claimable_activities
+SELECT a.run, a.number, a.name, a.queue, a.input, a.policy, a.scheduled_at, a.attempt, a.details,
+  r.instance_id, r.run_id
+FROM activities AS a JOIN runs AS r ON r.serial = a.run
+WHERE a.owner IS NULL AND a.due_at <= :now
+  AND a.queue IN (SELECT value FROM json_each(:queues))
+  AND a.name IN (SELECT value FROM json_each(:names))
+  AND (a.lone_losses > 0 OR a.losses >= :suspect) = :alone
+  AND r.suspended = 0
+ORDER BY a.due_at LIMIT :limit
+
+-- name: lease_activity
+UPDATE activities SET owner = ?, token = ?, attempt = attempt + 1, started_at = ?, deadline_at = ?
+WHERE run = ? AND number = ?
+
+-- name: find_attempt
+SELECT a.run, a.policy, a.scheduled_at, a.attempt, a.started_at, a.cancel, a.last_failure
+FROM activities AS a
+WHERE a.run = (SELECT serial FROM runs WHERE run_id = ?) AND a.number = ? AND a.token = ?
+
+-- name: offer_activity
+UPDATE activities SET owner = NULL, token = NULL, due_at = ?, attempt = ?, last_failure = ?,
+  deadline_at = ? WHERE run = ? AND number = ?
+
+-- name: beat_details
+UPDATE activities SET details = ? WHERE run = ? AND number = ?
+
+-- name: beat_deadline
+UPDATE activities SET deadline_at = ? WHERE run = ? AND number = ?
+
+-- name: insert_session
+INSERT OR IGNORE INTO sessions (id, build, label, queues, lease, opened_at, expires_at, proof)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: renew_session
+UPDATE sessions SET expires_at = ?1 + lease WHERE id = ?2 AND expires_at > ?1
+
+-- name: session_exists
+SELECT build FROM sessions WHERE id = ?
+
+-- name: delete_session
+DELETE FROM sessions WHERE id = ?
+
+-- name: other_sessions
+SELECT id, build, expires_at, proof FROM sessions WHERE id <> ?
+
+-- name: owned_runs
+SELECT serial, executing, lone_losses FROM runs WHERE owner = ?
+
+-- name: owned_activities
+SELECT run, number, policy, scheduled_at, attempt, cancel, lone_losses, losses FROM activities
+WHERE owner = ?
+
+-- name: count_run_loss
+UPDATE runs SET losses = losses + ?, lone_losses = lone_losses + ? WHERE serial = ?
+
+-- name: count_activity_loss
+UPDATE activities SET losses = losses + ?, lone_losses = lone_losses + ?
+WHERE run = ? AND number = ?
+
+-- name: due_timers
+SELECT run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?
+
+-- name: due_runs
+SELECT serial, run_id, parent_instance, parent_run, parent_number, chain FROM runs
+WHERE deadline_at <= ? AND status = 'running' LIMIT ?
+
+-- name: due_activities
+SELECT run, number, policy, scheduled_at, attempt, started_at, owner, cancel FROM activities
+WHERE deadline_at <= ? LIMIT ?
+
+-- name: next_due
+SELECT min(due) FROM (
+  SELECT min(due_at) AS due FROM timers
+  UNION ALL SELECT min(deadline_at) FROM runs WHERE deadline_at IS NOT NULL
+  UNION ALL SELECT min(deadline_at) FROM activities WHERE deadline_at IS NOT NULL
+  UNION ALL SELECT min(due_at) FROM activities WHERE owner IS NULL AND due_at > ?1
+  UNION ALL SELECT min(expires_at) FROM sessions WHERE id <> ?2)
+
+-- name: retries_due
+SELECT EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ?1 AND due_at <= ?2)
+
+-- name: for_control
+SELECT serial, run_id, status, suspended, park IS NOT NULL, chain,
+  parent_instance, parent_run, parent_number
+FROM runs WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
+
+-- name: suspend_run
+UPDATE runs SET suspended = 1, ready_at = NULL WHERE serial = ?
+
+-- name: resume_run
+UPDATE runs SET suspended = 0, ready_at = CASE WHEN park IS NULL THEN ?1 END WHERE serial = ?2
+
+-- name: unpark_run
+UPDATE runs SET park = NULL, tried = '', losses = 0, lone_losses = 0,
+  ready_at = CASE WHEN suspended = 0 THEN ?1 END WHERE serial = ?2
+
+-- name: describe
+SELECT r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.status, r.started_at, r.turn,
+  r.events, r.finished_at, r.suspended, r.park, r.parent_instance, r.parent_run, r.parent_number,
+  r.continued_to, r.result, r.failure, r.owner, r.serial, s.started
+FROM runs AS r JOIN starts AS s ON s.run = r.serial
+
+-- name: pending_activities
+SELECT number, name, queue, attempt, scheduled_at, due_at, owner, last_failure FROM activities
+WHERE run = ? ORDER BY number
+
+-- name: pending_timers
+SELECT number, due_at FROM timers WHERE run = ? ORDER BY number
+
+-- name: runs_of_instance
+SELECT serial, status, chain FROM runs WHERE instance_id = ? ORDER BY serial
+
+-- name: delete_run
+DELETE FROM runs WHERE serial = ?
+
+-- name: delete_start
+DELETE FROM starts WHERE run = ?
+
+-- name: clear_history
+DELETE FROM history WHERE run = ?
+
