@@ -52,6 +52,7 @@ def claim_activities(state: State, claim: ActivityClaim) -> list[ActivityTask]:
     if claim.session_id not in state.sessions:
         return []
     now = state.clock()
+    state.offer_due(now)
     tasks: list[ActivityTask] = []
     limit = min(claim.limit, 1) if claim.alone else claim.limit
     for key, row in list(state.waiting.items()):
@@ -212,6 +213,7 @@ def fail_activity(state: State, row: ActivityRow, entry: bytes) -> None:
 def sweep(state: State, session_id: str, limit: int) -> SweepReport:
     """See :meth:`Backend.sweep`."""
     now = state.clock()
+    state.offer_due(now)
     fired = timed_out = 0
     while state.due and state.due[0][0] <= now and fired + timed_out < limit:
         _, _, kind, run_id, number = heapq.heappop(state.due)
@@ -229,10 +231,7 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
             row = run.activities.get(number)
             if row is None:
                 continue
-            if kind == "retry":
-                if row.owner is None and row.due_at <= now:
-                    state.offer_activity(row, now)
-            elif row.deadline is not None and row.deadline <= now:
+            if row.deadline is not None and row.deadline <= now:
                 _time_out_activity(state, row, now)
                 timed_out += 1
     lost = [
@@ -252,8 +251,7 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
 
 def _next_due(state: State, session_id: str) -> int | None:
     times = [s.expires_at for s in state.sessions.values() if s.start.id != session_id]
-    if state.due:
-        times.append(state.due[0][0])
+    times += [heap[0][0] for heap in (state.due, state.later) if heap]
     return min(times) if times else None
 
 

@@ -191,6 +191,7 @@ class State:
         self.parked: dict[str, Run] = {}
         self.waiting: dict[tuple[str, int], ActivityRow] = {}
         self.due: list[tuple[int, int, str, str, int]] = []
+        self.later: list[tuple[int, int, ActivityRow]] = []
         self.topics: set[str] = set()
         self.finished: list[str] = []
         self.had_losses = False
@@ -264,10 +265,19 @@ class State:
         """Makes an activity claimable from ``due_at`` on."""
         row.due_at = due_at
         if due_at > self.clock():
-            self.plan(due_at, "retry", row.run.run_id, row.new.number)
+            heapq.heappush(self.later, (due_at, next(self.serials), row))
+            self.topics.add(DUE)
         else:
             self.waiting[row.run.run_id, row.new.number] = row
             self.topics.add(ACTIVITIES)
+
+    def offer_due(self, now: int) -> None:
+        """Makes activities claimable whose next attempt has come due."""
+        while self.later and self.later[0][0] <= now:
+            row = heapq.heappop(self.later)[2]
+            if row.owner is None and row.run.activities.get(row.new.number) is row:
+                self.waiting[row.run.run_id, row.new.number] = row
+                self.topics.add(ACTIVITIES)
 
     def set_deadline(self, row: ActivityRow, now: int) -> None:
         """Plans the first of an activity's time-outs, counted from now."""

@@ -289,9 +289,20 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         elif self.closing:
             return
         elif self._handler is not None:
-            self._handler(self, context)
+            self._call_handler(context)
         elif self.workflow_context is None or not self.workflow_context.replaying:
             self.default_exception_handler(context)
+
+    def _call_handler(self, context: dict[str, Any]) -> None:
+        """Calls the user's handler, in the context of what failed where that is known (3.12+)."""
+        if self._handler is None:
+            return
+        source = context.get("task") or context.get("future") or context.get("handle")
+        get_context = getattr(source, "get_context", None)
+        if get_context is not None:
+            get_context().run(self._handler, self, context)
+        else:
+            self._handler(self, context)
 
     def close(self) -> None:
         """Not for workflow code."""
