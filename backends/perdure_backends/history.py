@@ -246,7 +246,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _turn_decoder: Final = msgspec.msgpack.Decoder(Turn)
-_event_decoder: Final[msgspec.msgpack.Decoder[Received]] = msgspec.msgpack.Decoder(Received)  # type: ignore[arg-type]  # a union is no class for mypy
+_event_decoder: Final[msgspec.msgpack.Decoder[Received]] = msgspec.msgpack.Decoder(Received)
 
 
 def encode_turn(number: int, time: int, events: list[AnyEvent]) -> bytes:

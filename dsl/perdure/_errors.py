@@ -165,6 +165,7 @@ class ApplicationError(ExecutionError):
     ) -> None:
         name = type if type is not None else self.__class__.__name__
         super().__init__(message, failure=Failure(name, message, retryable=retryable))
+        self.recorded_as = self.failure
         self.type = name
         self.retryable = retryable
         self.retry_after = retry_after
@@ -173,8 +174,11 @@ class ApplicationError(ExecutionError):
 class RemoteError(ExecutionError):
     """A failure as another process recorded it; found as ``__cause__`` of the errors below."""
 
+    is_record = True
+
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.type}: {failure.message}", failure=failure)
+        self.recorded_as = failure
         self.type = failure.type
         if failure.cause is not None:
             self.__cause__ = RemoteError(failure.cause)

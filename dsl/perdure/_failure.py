@@ -12,6 +12,7 @@ PYTEST_DONT_REWRITE: Final = True
 MAX_CHAIN: Final = 16
 MAX_STACK: Final = 8192
 MAX_MESSAGE: Final = 8192
+_MACHINERY: Final = frozenset({"perdure", "perdure_runtime", "perdure_backends", "asyncio"})
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,9 +45,9 @@ def _record(error: BaseException, with_stack: bool, depth: int, seen: set[int]) 
     cause = error.__cause__
     if cause is None and not error.__suppress_context__:
         cause = error.__context__
-    recorded: Failure | None = getattr(error, "failure", None)
-    if not isinstance(recorded, Failure):
-        recorded = None
+    recorded: Failure | None = getattr(error, "recorded_as", None)
+    if recorded is not None and getattr(error, "is_record", False):
+        return recorded
     members: tuple[Failure, ...] = ()
     children: tuple[BaseException, ...] = _children(error)
     if children and depth < MAX_CHAIN:
@@ -56,10 +57,10 @@ def _record(error: BaseException, with_stack: bool, depth: int, seen: set[int]) 
             if id(member) not in seen
         )
     return Failure(
-        type=recorded.type if recorded and hasattr(error, "type") else _name(error),
+        type=recorded.type if recorded is not None else _name(error),
         message=_clean(_text(error), MAX_MESSAGE),
         stack=_stack(error) if with_stack else "",
-        retryable=recorded.retryable if recorded else True,
+        retryable=recorded.retryable if recorded is not None else True,
         cause=_record(cause, with_stack, depth + 1, seen)
         if cause is not None and id(cause) not in seen and depth < MAX_CHAIN
         else None,
@@ -89,10 +90,21 @@ def _text(error: BaseException) -> str:
 
 def _stack(error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_tb(error.__traceback__))
+        text = "".join(
+            traceback.format_list(_users_part(traceback.extract_tb(error.__traceback__)))
+        )
     except Exception:
         return ""
     return _clean(text[-MAX_STACK:], MAX_STACK)
+
+
+def _users_part(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    """The frames from the first one that is not Perdure's own or asyncio's."""
+    for index, frame in enumerate(frames):
+        parts = frame.filename.replace("\\", "/").split("/")
+        if not _MACHINERY.intersection(parts[-4:]):
+            return list(frames[index:])
+    return list(frames)
 
 
 def _clean(text: str, limit: int) -> str:

@@ -24,6 +24,8 @@ from typing import Any
 from perdure_runtime._core import _loop
 from perdure_runtime._core._loop import WorkflowLoop
 
+base_events: Any = importlib.import_module("asyncio.base_events")
+
 
 class SuiteLoop(WorkflowLoop):
     """The loop plus what a test harness needs: it runs, it stops, its time jumps."""
@@ -146,11 +148,16 @@ class SuiteLoop(WorkflowLoop):
 
     # --- what the harness expects
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # as the base does
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         self._check_closed()
         return super().call_soon(callback, *args, context=context)
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    def call_soon_threadsafe(  # type: ignore[override]  # as the base does
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
 
     def get_debug(self) -> bool:
         return self._debug
@@ -166,7 +173,9 @@ class SuiteLoop(WorkflowLoop):
     def get_task_factory(self) -> Any:
         return self._factory
 
-    def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **kwargs: Any) -> Any:
+    def create_task(
+        self, coro: Any, *, name: Any = None, context: Any = None, **kwargs: Any
+    ) -> Any:
         self._check_closed()
         if self._factory is None:
             return super().create_task(coro, name=name, context=context, **kwargs)
@@ -182,7 +191,7 @@ class SuiteLoop(WorkflowLoop):
             task.set_name(name)
         return task
 
-    async def shutdown_default_executor(self, timeout: Any = None) -> None:  # type: ignore[override]
+    async def shutdown_default_executor(self, timeout: Any = None) -> None:
         return
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
@@ -190,7 +199,7 @@ class SuiteLoop(WorkflowLoop):
         lines = [str(context.get("message") or "Unhandled exception in event loop")]
         lines += [f"{key}: {context[key]!r}" for key in sorted(context) if key != "message"]
         error = context.get("exception")
-        asyncio.base_events.logger.error(
+        base_events.logger.error(
             "\n".join(lines),
             exc_info=(type(error), error, error.__traceback__) if error is not None else False,
         )
@@ -202,20 +211,24 @@ class SuiteLoop(WorkflowLoop):
             self.default_exception_handler(context)
 
 
-def _install() -> Any:
-    from test.test_asyncio import utils
+def _allow(coro: Any) -> None:
+    """In place of the refusal of as_completed over coroutines."""
 
-    _loop._refuse_as_completed = lambda coro: None  # type: ignore[assignment]
+
+def _install() -> Any:
+    utils: Any = importlib.import_module("test.test_asyncio.utils")
+
+    setattr(_loop, "_refuse_as_completed", _allow)  # noqa: B010  (ours, private)
 
     def new_test_loop(self: Any, gen: Any = None) -> SuiteLoop:
-        loop = SuiteLoop(gen)
+        loop = SuiteLoop(gen)  # type: ignore[abstract]  # refusing methods are set by name
         self.set_event_loop(loop)
         return loop
 
     utils.TestCase.new_test_loop = new_test_loop
-    asyncio.events.new_event_loop = SuiteLoop  # type: ignore[assignment]
-    asyncio.new_event_loop = SuiteLoop  # type: ignore[assignment]
-    unittest.IsolatedAsyncioTestCase.loop_factory = SuiteLoop  # type: ignore[attr-defined]
+    asyncio.events.new_event_loop = SuiteLoop
+    asyncio.new_event_loop = SuiteLoop
+    setattr(unittest.IsolatedAsyncioTestCase, "loop_factory", SuiteLoop)  # noqa: B010  (3.13+)
 
 
 def _plain(test_id: str) -> str:

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-
 from perdure_backends import Backend
 from perdure_backends.conformance import CASES, Case, TestClock, run_case
 from perdure_backends.memory import MemoryBackend

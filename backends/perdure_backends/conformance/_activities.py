@@ -123,9 +123,7 @@ async def schedule_to_close_ends_retries(t: Harness) -> None:
     await t.session()
     await t.scheduled("a", schedule_to_close=10 * SECOND, retry=Retry.forever)
     task = await t.claim_activity()
-    await t.backend.settle(
-        [_result(task, failure=Failure("E", ""), retry_in=60 * SECOND)]
-    )
+    await t.backend.settle([_result(task, failure=Failure("E", ""), retry_in=60 * SECOND)])
     t.clock.advance(10)
     await t.backend.sweep("s1", 10)
     expect((await _outcome(t)).kind, "timeout", "kind")
@@ -149,7 +147,9 @@ async def heartbeats_keep_an_attempt_alive(t: Harness) -> None:
     expect(await t.backend.heartbeat([_beat(task)]), [HeartbeatResult.GONE], "the old attempt")
 
 
-async def _cancel(t: Harness, confirm: bool, *, claimed: bool) -> tuple[TurnTask, ActivityTask | None]:
+async def _cancel(
+    t: Harness, confirm: bool, *, claimed: bool
+) -> tuple[TurnTask, ActivityTask | None]:
     await t.session()
     await t.start("a")
     turn = await t.claim_one()

@@ -40,7 +40,6 @@ async def a_suspended_instance_gathers_messages(t: Harness) -> None:
     await t.start("a")
     task = await t.claim_one()
     await t.applied(task, timers=(NewTimer(1, t.clock.time + SECOND),))
-    task = task if task.turn else task
     expect(await t.backend.control("a", Action.SUSPEND, ""), ControlResult.DONE, "suspend")
     expect(await t.backend.control("a", Action.SUSPEND, ""), ControlResult.UNCHANGED, "again")
     expect(await t.state("a"), "suspended", "state")

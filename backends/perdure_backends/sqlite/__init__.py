@@ -12,6 +12,7 @@ PYTEST_DONT_REWRITE = True
 
 __all__ = ["SqliteBackend", "from_url"]
 
+_LEVELS: dict[str, Synchronous] = {"FULL": "FULL", "NORMAL": "NORMAL", "EXTRA": "EXTRA"}
 _OPTIONS = ("synchronous", "migrate", "timeout")
 
 
@@ -28,9 +29,10 @@ def from_url(location: str, options: dict[str, str]) -> SqliteBackend:
             "sqlite: the URL names no file; write sqlite:///relative.db, sqlite:////absolute.db "
             "or sqlite:///:memory:"
         )
-    synchronous = options.get("synchronous", "FULL").upper()
-    if synchronous not in ("FULL", "NORMAL", "EXTRA"):
-        raise InvalidOptionError(f"sqlite: synchronous is FULL, NORMAL or EXTRA: {synchronous!r}")
+    level = options.get("synchronous", "FULL")
+    synchronous = _LEVELS.get(level.upper())
+    if synchronous is None:
+        raise InvalidOptionError(f"sqlite: synchronous is FULL, NORMAL or EXTRA, not {level!r}")
     migrate = options.get("migrate", "yes")
     if migrate not in ("yes", "no"):
         raise InvalidOptionError(f"sqlite: migrate is yes or no, not {migrate!r}")

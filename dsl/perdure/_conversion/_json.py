@@ -180,10 +180,19 @@ def _inspect(info: Any, what: str, seen: set[int]) -> bool:
     found = False
     for name in getattr(info, "__struct_fields__", ()):
         child: Any = getattr(info, name)
-        parts = cast("tuple[Any, ...]", child) if isinstance(child, tuple) else (child,)
+        parts = _tuple(child) if isinstance(child, tuple) else (child,)
         for part in parts:
             found = _inspect(part, what, seen) or found
     return found
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    mapping: Mapping[Any, Any] = value
+    return mapping
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value)
 
 
 def _non_finite(value: Any, path: str) -> str | None:
@@ -198,7 +207,7 @@ def _non_finite(value: Any, path: str) -> str | None:
 
 def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        items: list[tuple[Any, Any]] = list(cast("Mapping[Any, Any]", value).items())
+        items: list[tuple[Any, Any]] = list(_mapping(value).items())
         return [(f"{path}[{key!r}]", part) for key, part in items]
     if isinstance(value, msgspec.Struct):
         return [(f"{path}.{name}", getattr(value, name)) for name in value.__struct_fields__]

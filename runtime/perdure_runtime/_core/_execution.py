@@ -133,7 +133,8 @@ class Execution:
         self._strict = strict
         self._started: h.WorkflowStarted | None = None
         self._signature = workflow.definition.signature.converted(converter)
-        self._loop = WorkflowLoop(0, self._arm, self._disarm)
+        # The methods that it refuses are set behind the class, which mypy can't see.
+        self._loop = WorkflowLoop(0, self._arm, self._disarm)  # type: ignore[abstract]
         self._loop.workflow_context = self
         self._main: asyncio.Task[Any] | None = None
         self._cancel_requested = False

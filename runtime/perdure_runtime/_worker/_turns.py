@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -198,7 +199,7 @@ class Turns:
                     turn = h.decode_turn(record)
                 except h.NewerHistoryError as error:
                     return Fault("newer_history", str(error), {}, error)
-                fault = self._guarded(live, lambda t=turn: execution.replay(t))
+                fault = self._guarded(live, functools.partial(execution.replay, turn))
                 if fault is not None:
                     return fault
             await asyncio.sleep(0)

@@ -428,6 +428,9 @@ class Worker:
         report = await self._backend.sweep(session.id, _SWEEP_BATCH)
         for lost in report.sessions_lost:
             _log.warning("session %s is gone; its work goes on elsewhere", lost)
+        if report.sessions_lost:
+            # What they owned may have to run alone, which only a claim finds out.
+            self._backend.wakeups.notify(TURNS, ACTIVITIES)
         if report.fired + report.timed_out >= _SWEEP_BATCH:
             return 0.0
         longest = min(self._poll, 0.5)

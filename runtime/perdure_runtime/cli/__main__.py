@@ -1,0 +1,5 @@
+"""``python -m perdure_runtime.cli``."""
+
+from . import main
+
+main()
