@@ -126,7 +126,8 @@ class Backend(Protocol):
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Accepts messages: each gets the next number of its inbox and wakes the instance.
 
-        A ``message_id`` is accepted once in the life of a run; repeats answer ``ACCEPTED``.
+        A ``message_id`` is accepted once for as long as the instance is kept; repeats answer
+        ``ACCEPTED``, also after the end.
         Suspended and parked instances accept and stay as they are.
         """
         ...
@@ -162,6 +163,16 @@ class Backend(Protocol):
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Hands instances back; one with unread messages is claimable at once."""
+        ...
+
+    async def retain(
+        self, session_id: str, run_tokens: Sequence[str], activity_tokens: Sequence[str]
+    ) -> int:
+        """Hands back what the session owns beyond the tokens named; says how much that was.
+
+        For a worker that lost the answer to a claim: it may own what it never heard of. Attempts
+        handed back are not counted. Never called while a claim of the session is on its way.
+        """
         ...
 
     # --- activities

@@ -47,6 +47,11 @@ async def a_repeated_message_is_accepted_once(t: Harness) -> None:
     await t.applied(task, release=True)
     await t.signal("a", "x", message_id="m")
     await t.claim_none()
+    await t.signal("a", "y")
+    task = await t.claim_one()
+    await t.applied(task, finish=t.finish(task))
+    again = await t.signal("a", "x", message_id="m")
+    expect(again, SendResult.ACCEPTED, "a repeat after the end gets the first answer")
 
 
 @case

@@ -139,6 +139,22 @@ async def an_activity_that_kills_its_worker_fails(t: Harness) -> None:
 
 
 @case
+async def a_session_hands_back_what_it_never_heard_of(t: Harness) -> None:
+    await t.session("s1")
+    await t.session("s2")
+    await t.scheduled("a")
+    await t.start("b")
+    await t.start("c")
+    known = (await t.claim("s1", limit=1)).tasks[0]
+    await t.claim("s1", limit=1)  # the answer is lost
+    await t.claim_activity("s1")  # so is this one's
+    expect(await t.backend.retain("s1", [known.token], []), 2, "handed back")
+    expect(len((await t.claim("s2")).tasks), 1, "free instance")
+    expect((await t.claim_activity("s2")).attempt, 1, "the attempt is not counted")
+    await t.applied(known)
+
+
+@case
 async def ending_a_session_hands_everything_back(t: Harness) -> None:
     await t.session("s1")
     await t.scheduled("a")

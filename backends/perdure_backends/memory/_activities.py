@@ -142,18 +142,39 @@ def heartbeat(state: State, beat: Heartbeat) -> HeartbeatResult:
 # --- sessions -------------------------------------------------------------------------------
 
 
+def retain(state: State, session_id: str, runs: set[str], activities: set[str]) -> int:
+    """See :meth:`Backend.retain`."""
+    session = state.sessions.get(session_id)
+    if session is None:
+        return 0
+    unknown = [run for run in session.runs.values() if run.token not in runs]
+    rows = [row for row in session.activities.values() if row.token not in activities]
+    for run in unknown:
+        state.disown(run)
+    for row in rows:
+        _hand_back(state, row)
+    return len(unknown) + len(rows)
+
+
+def _hand_back(state: State, row: ActivityRow) -> None:
+    """Gives an attempt back, uncounted."""
+    state.disown_activity(row)
+    row.attempt -= 1
+    if row.cancel:
+        fail_activity(state, row, cancelled_entry(row.new.number))
+    else:
+        state.offer_activity(row, state.clock())
+
+
 def end_session(state: State, session_id: str) -> None:
     """See :meth:`Backend.end_session`."""
     session = state.sessions.get(session_id)
     if session is None:
         return
-    now = state.clock()
     for run in list(session.runs.values()):
         state.disown(run)
     for row in list(session.activities.values()):
-        state.disown_activity(row)
-        row.attempt -= 1
-        state.offer_activity(row, now)
+        _hand_back(state, row)
     del state.sessions[session_id]
 
 

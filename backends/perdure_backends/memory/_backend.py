@@ -161,6 +161,13 @@ class MemoryBackend:
                 if run is not None and run.owner is not None and run.token == lease.token:
                     state.disown(run)
 
+    async def retain(
+        self, session_id: str, run_tokens: Sequence[str], activity_tokens: Sequence[str]
+    ) -> int:
+        """See :meth:`Backend.retain`."""
+        with self._change() as state:
+            return _activities.retain(state, session_id, set(run_tokens), set(activity_tokens))
+
     async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
         """See :meth:`Backend.claim_activities`."""
         with self._change() as state:
@@ -225,6 +232,7 @@ class MemoryBackend:
                 return RemoveResult.RUNNING
             for run in state.by_id.pop(instance_id):
                 del state.runs[run.run_id]
+            state.messages.pop(instance_id, None)
             return RemoveResult.REMOVED
 
     async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:

@@ -30,7 +30,6 @@ class Run:
 
     __slots__ = (
         "activities",
-        "chain",
         "children",
         "continued_to",
         "deadline",
@@ -73,7 +72,6 @@ class Run:
         run_id: str,
         serial: int,
         now: int,
-        chain: str,
     ) -> None:
         self.instance_id = request.instance_id
         self.run_id = run_id
@@ -85,7 +83,6 @@ class Run:
         self.started = request.started
         self.parent: Parent | None = request.parent
         self.parent_close: ParentClosePolicy = request.parent_close
-        self.chain = chain
         self.started_at = now
         self.deadline = None if request.run_timeout is None else now + request.run_timeout
         self.status = Status.RUNNING
@@ -296,9 +293,9 @@ class State:
 
     # --- beginning and end of runs
 
-    def create(self, request: StartRequest, *, run_id: str, now: int, chain: str) -> Run:
+    def create(self, request: StartRequest, *, run_id: str, now: int) -> Run:
         """A new run with its first message."""
-        run = Run(request, run_id=run_id, serial=next(self.serials), now=now, chain=chain)
+        run = Run(request, run_id=run_id, serial=next(self.serials), now=now)
         self.runs[run_id] = run
         self.by_id.setdefault(run.instance_id, []).append(run)
         if run.deadline is not None:
@@ -329,8 +326,6 @@ class State:
         run.timers.clear()
         run.inbox.clear()
         self.disown(run)
-        if status is not Status.CONTINUED:
-            self.messages.pop(run.chain, None)
         self.finished.append(run.run_id)
 
     def continue_as_new(self, run: Run, next_run: Continuation, now: int) -> Run:
@@ -350,7 +345,7 @@ class State:
             parent=run.parent,
             parent_close=run.parent_close,
         )
-        new = self.create(request, run_id=next_run.run_id, now=now, chain=run.chain)
+        new = self.create(request, run_id=next_run.run_id, now=now)
         for entry in (*next_run.carry, *unread):
             self.accept(new, entry, carried=True)
         return new

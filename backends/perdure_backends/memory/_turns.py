@@ -49,7 +49,7 @@ def start(state: State, request: StartRequest) -> StartOutcome:
             terminate(state, current, "replaced by a new start under its id")
         elif request.if_finished == "reject":
             return StartOutcome(result=StartResult.FINISHED_EXISTS, run_id=current.run_id)
-    state.create(request, run_id=request.run_id, now=state.clock(), chain=request.run_id)
+    state.create(request, run_id=request.run_id, now=state.clock())
     return StartOutcome(result=StartResult.CREATED, run_id=request.run_id)
 
 
@@ -61,11 +61,11 @@ def send(state: State, message: Message) -> SendResult:
         run = named if named is not None and named.instance_id == message.instance_id else None
     if run is None:
         return SendResult.NOT_FOUND
-    if run.status is not Status.RUNNING:
-        return SendResult.FINISHED
-    seen = state.messages.setdefault(run.chain, set())
+    seen = state.messages.setdefault(run.instance_id, set())
     if message.message_id in seen:
         return SendResult.ACCEPTED
+    if run.status is not Status.RUNNING:
+        return SendResult.FINISHED
     if len(run.inbox) >= MAX_INBOX:
         return SendResult.FULL
     seen.add(message.message_id)

@@ -242,6 +242,13 @@ class SqliteBackend:
 
         await self._change(step)
 
+    async def retain(
+        self, session_id: str, run_tokens: Sequence[str], activity_tokens: Sequence[str]
+    ) -> int:
+        """See :meth:`Backend.retain`."""
+        runs, activities = set(run_tokens), set(activity_tokens)
+        return await self._change(lambda tx: _control.retain(tx, session_id, runs, activities))
+
     # --- activities
 
     async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:

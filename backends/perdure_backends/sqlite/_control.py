@@ -48,12 +48,23 @@ def open_session(tx: Tx, session: SessionStart, proof: str) -> None:
 
 def end_session(tx: Tx, session_id: str) -> None:
     """See :meth:`Backend.end_session`."""
-    for serial, _, _ in tx.execute(SQL["owned_runs"], (session_id,)).fetchall():
-        disown(tx, serial)
-    rows = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
-    for serial, number, stored, scheduled_at, attempt, cancel, _, _ in rows:
-        _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
+    retain(tx, session_id, set(), set())
     tx.execute(SQL["delete_session"], (session_id,))
+
+
+def retain(tx: Tx, session_id: str, runs: set[str], activities: set[str]) -> int:
+    """See :meth:`Backend.retain`."""
+    count = 0
+    for serial, _, _, token in tx.execute(SQL["owned_runs"], (session_id,)).fetchall():
+        if token not in runs:
+            disown(tx, serial)
+            count += 1
+    rows = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
+    for serial, number, stored, scheduled_at, attempt, cancel, _, token in rows:
+        if token not in activities:
+            _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
+            count += 1
+    return count
 
 
 def _free_activity(
@@ -85,8 +96,8 @@ def _lose_session(tx: Tx, session_id: str, build: str) -> None:
     """Frees what a lost session owned, and marks what may have killed it."""
     runs = tx.execute(SQL["owned_runs"], (session_id,)).fetchall()
     activities = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
-    alone = sum(bool(executing) for _, executing, _ in runs) + len(activities) == 1
-    for serial, executing, lone_losses in runs:
+    alone = sum(bool(executing) for _, executing, _, _ in runs) + len(activities) == 1
+    for serial, executing, lone_losses, _ in runs:
         if executing:
             tx.execute(SQL["count_run_loss"], (not alone, alone, serial))
             if alone and lone_losses + 1 >= MAX_LOSSES:
@@ -143,9 +154,9 @@ def _lost_sessions(tx: Tx, session_id: str) -> list[str]:
 def _time_out_runs(tx: Tx, limit: int) -> int:
     rows = tx.execute(SQL["due_runs"], (tx.now, limit)).fetchall()
     failure = Failure("WorkflowTimeoutError", "the run time-out has passed", retryable=False)
-    for serial, run_id, parent_instance, parent_run, number, chain in rows:
+    for serial, run_id, parent_instance, parent_run, number in rows:
         parent = parent_of(parent_instance, parent_run, number)
-        tx.end_from_outside(serial, run_id, chain, parent, Status.TIMED_OUT, failure)
+        tx.end_from_outside(serial, run_id, parent, Status.TIMED_OUT, failure)
     return len(rows)
 
 
@@ -186,12 +197,10 @@ def _which_timeout(
 # --- operators ------------------------------------------------------------------------------
 
 
-def terminate_row(
-    tx: Tx, serial: int, run_id: str, chain: str, parent: Parent | None, reason: str
-) -> None:
+def terminate_row(tx: Tx, serial: int, run_id: str, parent: Parent | None, reason: str) -> None:
     """Ends a run by an operator's will."""
     failure = Failure("WorkflowTerminatedError", reason, retryable=False)
-    tx.end_from_outside(serial, run_id, chain, parent, Status.TERMINATED, failure)
+    tx.end_from_outside(serial, run_id, parent, Status.TERMINATED, failure)
 
 
 def control(tx: Tx, instance_id: str, action: Action, reason: str) -> ControlResult:
@@ -199,11 +208,11 @@ def control(tx: Tx, instance_id: str, action: Action, reason: str) -> ControlRes
     row: tuple[Any, ...] | None = tx.execute(SQL["for_control"], (instance_id,)).fetchone()
     if row is None:
         return ControlResult.NOT_FOUND
-    serial, run_id, status, suspended, parked, chain = row[:6]
+    serial, run_id, status, suspended, parked = row[:5]
     if status != Status.RUNNING.value:
         return ControlResult.FINISHED
     if action is Action.TERMINATE:
-        terminate_row(tx, serial, run_id, chain, parent_of(*row[6:9]), reason)
+        terminate_row(tx, serial, run_id, parent_of(*row[5:8]), reason)
         return ControlResult.DONE
     if action is Action.SUSPEND:
         if suspended:
@@ -230,10 +239,10 @@ def remove(tx: Tx, instance_id: str) -> RemoveResult:
         return RemoveResult.NOT_FOUND
     if rows[-1][1] == Status.RUNNING.value:
         return RemoveResult.RUNNING
-    for serial, _, chain in rows:
+    for serial, _ in rows:
         for name in ("clear_history", "clear_inbox", "clear_timers", "clear_activities"):
             tx.execute(SQL[name], (serial,))
-        tx.execute(SQL["clear_messages"], (chain,))
         tx.execute(SQL["delete_start"], (serial,))
         tx.execute(SQL["delete_run"], (serial,))
+    tx.execute(SQL["clear_messages"], (instance_id,))
     return RemoveResult.REMOVED

@@ -176,7 +176,6 @@ class Tx:
         request: StartRequest,
         *,
         run_id: str,
-        chain: str,
         more: tuple[bytes, ...] = (),
     ) -> None:
         """A new run with its first message, and those that move to it."""
@@ -188,7 +187,6 @@ class Tx:
             (
                 run_id,
                 request.instance_id,
-                chain,
                 request.request_id,
                 request.workflow,
                 request.version,
@@ -217,7 +215,6 @@ class Tx:
         self,
         serial: int,
         run_id: str,
-        chain: str,
         status: Status,
         *,
         result: bytes | None = None,
@@ -231,19 +228,17 @@ class Tx:
         execute(SQL["clear_activities"], (serial,))
         execute(SQL["clear_timers"], (serial,))
         execute(SQL["clear_inbox"], (serial,))
-        if status is not Status.CONTINUED:
-            execute(SQL["clear_messages"], (chain,))
         self.finished.append(run_id)
 
     def continue_as_new(
-        self, serial: int, run_id: str, chain: str, base: StartRequest, following: Continuation
+        self, serial: int, run_id: str, base: StartRequest, following: Continuation
     ) -> None:
         """Ends a run as continued and creates the next one, unread messages moved."""
         unread = [row[0] for row in self.execute(SQL["unread_carried"], (serial,))]
-        self.finish(serial, run_id, chain, Status.CONTINUED)
+        self.finish(serial, run_id, Status.CONTINUED)
         self.execute(SQL["set_continued"], (following.run_id, serial))
         self.execute(SQL["adopt_children"], (following.run_id, run_id))
-        self.create(base, run_id=following.run_id, chain=chain, more=(*following.carry, *unread))
+        self.create(base, run_id=following.run_id, more=(*following.carry, *unread))
 
     def tell_parent(self, parent_run: str | None, entry: bytes | None) -> None:
         """Puts the outcome of a sub-workflow into its parent's inbox."""
@@ -256,7 +251,7 @@ class Tx:
     def close_children(self, run_id: str) -> None:
         """Treats the children of an ended run by their parent-close policy."""
         children = self.execute(SQL["live_children"], (run_id,)).fetchall()
-        for serial, child_run, policy, instance, parent_run, number, chain in children:
+        for serial, child_run, policy, instance, parent_run, number in children:
             if policy == "terminate":
                 failure = Failure(
                     "WorkflowTerminatedError", "its parent has ended", retryable=False
@@ -264,7 +259,6 @@ class Tx:
                 self.end_from_outside(
                     serial,
                     child_run,
-                    chain,
                     Parent(instance, parent_run, number),
                     Status.TERMINATED,
                     failure,
@@ -277,13 +271,12 @@ class Tx:
         self,
         serial: int,
         run_id: str,
-        chain: str,
         parent: Parent | None,
         status: Status,
         failure: Failure,
     ) -> None:
         """Ends a run without its code; parent and children are told."""
-        self.finish(serial, run_id, chain, status, failure=failure)
+        self.finish(serial, run_id, status, failure=failure)
         if parent is not None:
             self.tell_parent(parent.run_id, child_ended(parent, failure, status.value))
         self.close_children(run_id)

@@ -39,7 +39,7 @@ def start(tx: Tx, request: StartRequest) -> StartOutcome:
     """See :meth:`Backend.start`."""
     current = tx.execute(SQL["current_run"], (request.instance_id,)).fetchone()
     if current is not None:
-        serial, run_id, status, chain, _ = current
+        serial, run_id, status, _ = current
         repeated = tx.execute(
             SQL["find_request"], (request.instance_id, request.request_id)
         ).fetchone()
@@ -50,19 +50,19 @@ def start(tx: Tx, request: StartRequest) -> StartOutcome:
                 return StartOutcome(result=StartResult.RUNNING_EXISTS, run_id=run_id)
             if request.if_running == "use_existing":
                 return StartOutcome(result=StartResult.EXISTING, run_id=run_id)
-            _replace(tx, serial, run_id, chain)
+            _replace(tx, serial, run_id)
         elif request.if_finished == "reject":
             return StartOutcome(result=StartResult.FINISHED_EXISTS, run_id=run_id)
-    tx.create(request, run_id=request.run_id, chain=request.run_id)
+    tx.create(request, run_id=request.run_id)
     return StartOutcome(result=StartResult.CREATED, run_id=request.run_id)
 
 
-def _replace(tx: Tx, serial: int, run_id: str, chain: str) -> None:
+def _replace(tx: Tx, serial: int, run_id: str) -> None:
     from ._control import terminate_row
 
     row = tx.execute(SQL["for_commit"], (run_id,)).fetchone()
-    parent = parent_of(row[11], row[12], row[13])
-    terminate_row(tx, serial, run_id, chain, parent, "replaced by a new start under its id")
+    parent = parent_of(row[10], row[11], row[12])
+    terminate_row(tx, serial, run_id, parent, "replaced by a new start under its id")
 
 
 def send(tx: Tx, message: Message) -> SendResult:
@@ -73,14 +73,16 @@ def send(tx: Tx, message: Message) -> SendResult:
         row = tx.execute(SQL["named_run"], (message.run_id, message.instance_id)).fetchone()
     if row is None:
         return SendResult.NOT_FOUND
-    serial, _, status, chain, unread = row
+    serial, _, status, unread = row
+    identity = (message.instance_id, message.message_id)
+    if tx.execute(SQL["message_known"], identity).fetchone() is not None:
+        return SendResult.ACCEPTED
     if status != Status.RUNNING.value:
         return SendResult.FINISHED
     if unread >= MAX_INBOX:
         return SendResult.FULL
-    cursor = tx.execute(SQL["insert_message"], (chain, message.message_id))
-    if cursor.rowcount:
-        tx.accept(serial, message.entry, carried=True)
+    tx.execute(SQL["insert_message"], identity)
+    tx.accept(serial, message.entry, carried=True)
     return SendResult.ACCEPTED
 
 
@@ -160,7 +162,6 @@ class _Run:
             self.last_commit,
             self.last_seq,
             self.unread,
-            self.chain,
             self.instance_id,
             self.request_id,
             parent_instance,
@@ -275,12 +276,11 @@ def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish) -> None:
             parent=run.parent,
             parent_close=run.parent_close,
         )
-        tx.continue_as_new(run.serial, run_id, run.chain, base, following)
+        tx.continue_as_new(run.serial, run_id, base, following)
         return
     tx.finish(
         run.serial,
         run_id,
-        run.chain,
         finish.status,
         result=finish.result,
         failure=finish.failure,

@@ -4,17 +4,17 @@
 SELECT run_id FROM runs WHERE instance_id = ? AND request_id = ? ORDER BY serial LIMIT 1
 
 -- name: current_run
-SELECT serial, run_id, status, chain, unread FROM runs
+SELECT serial, run_id, status, unread FROM runs
 WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
 
 -- name: named_run
-SELECT serial, run_id, status, chain, unread FROM runs WHERE run_id = ? AND instance_id = ?
+SELECT serial, run_id, status, unread FROM runs WHERE run_id = ? AND instance_id = ?
 
 -- name: insert_run
-INSERT INTO runs (run_id, instance_id, chain, request_id, workflow, version, queue, status,
+INSERT INTO runs (run_id, instance_id, request_id, workflow, version, queue, status,
   started_at, deadline_at, ready_at, last_seq, unread,
   parent_instance, parent_run, parent_number, parent_close)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_start
 INSERT INTO starts (run, started) VALUES (?, ?)
@@ -27,8 +27,11 @@ UPDATE runs SET last_seq = last_seq + 1, unread = unread + 1,
   ready_at = CASE WHEN ready_at IS NULL AND suspended = 0 AND park IS NULL THEN ? ELSE ready_at END
 WHERE serial = ? RETURNING last_seq
 
+-- name: message_known
+SELECT 1 FROM messages WHERE instance_id = ? AND message_id = ?
+
 -- name: insert_message
-INSERT OR IGNORE INTO messages (chain, message_id) VALUES (?, ?)
+INSERT OR IGNORE INTO messages (instance_id, message_id) VALUES (?, ?)
 
 -- name: claimable
 SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events,
@@ -72,7 +75,7 @@ SELECT record FROM history WHERE run = (SELECT serial FROM runs WHERE run_id = ?
 ORDER BY turn LIMIT ?
 
 -- name: for_commit
-SELECT serial, status, owner, token, turn, last_commit, last_seq, unread, chain, instance_id,
+SELECT serial, status, owner, token, turn, last_commit, last_seq, unread, instance_id,
   request_id, parent_instance, parent_run, parent_number, parent_close
 FROM runs WHERE run_id = ?
 
@@ -132,7 +135,7 @@ DELETE FROM timers WHERE run = ?
 DELETE FROM inbox WHERE run = ?
 
 -- name: clear_messages
-DELETE FROM messages WHERE chain = ?
+DELETE FROM messages WHERE instance_id = ?
 
 -- name: unread_carried
 SELECT entry FROM inbox WHERE run = ? AND carried = 1 ORDER BY seq
@@ -144,7 +147,7 @@ UPDATE runs SET continued_to = ? WHERE serial = ?
 UPDATE runs SET parent_run = ? WHERE parent_run = ? AND status = 'running'
 
 -- name: live_children
-SELECT serial, run_id, parent_close, parent_instance, parent_run, parent_number, chain FROM runs
+SELECT serial, run_id, parent_close, parent_instance, parent_run, parent_number FROM runs
 WHERE parent_run = ? AND status = 'running'
 
 -- name: running_by_run
@@ -206,10 +209,10 @@ DELETE FROM sessions WHERE id = ?
 SELECT id, build, expires_at, proof FROM sessions WHERE id <> ?
 
 -- name: owned_runs
-SELECT serial, executing, lone_losses FROM runs WHERE owner = ?
+SELECT serial, executing, lone_losses, token FROM runs WHERE owner = ?
 
 -- name: owned_activities
-SELECT run, number, policy, scheduled_at, attempt, cancel, lone_losses, losses FROM activities
+SELECT run, number, policy, scheduled_at, attempt, cancel, lone_losses, token FROM activities
 WHERE owner = ?
 
 -- name: count_run_loss
@@ -223,7 +226,7 @@ WHERE run = ? AND number = ?
 SELECT run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?
 
 -- name: due_runs
-SELECT serial, run_id, parent_instance, parent_run, parent_number, chain FROM runs
+SELECT serial, run_id, parent_instance, parent_run, parent_number FROM runs
 WHERE deadline_at <= ? AND status = 'running' LIMIT ?
 
 -- name: due_activities
@@ -242,7 +245,7 @@ SELECT min(due) FROM (
 SELECT EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ?1 AND due_at <= ?2)
 
 -- name: for_control
-SELECT serial, run_id, status, suspended, park IS NOT NULL, chain,
+SELECT serial, run_id, status, suspended, park IS NOT NULL,
   parent_instance, parent_run, parent_number
 FROM runs WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
 
@@ -270,7 +273,7 @@ WHERE run = ? ORDER BY number
 SELECT number, due_at FROM timers WHERE run = ? ORDER BY number
 
 -- name: runs_of_instance
-SELECT serial, status, chain FROM runs WHERE instance_id = ? ORDER BY serial
+SELECT serial, status FROM runs WHERE instance_id = ? ORDER BY serial
 
 -- name: delete_run
 DELETE FROM runs WHERE serial = ?

@@ -62,7 +62,8 @@ class ActivityRunner:
         self._turns = turns
         self._slots = slots
         self._queues = frozenset(queues)
-        self._reserved = 0
+        self._reserved: set[str] = set()
+        self._unsettled: set[str] = set()
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._pools = Pools(slots)
         self._settles: Batcher[ActivityResult, bool] = Batcher(backend.settle)
@@ -76,7 +77,7 @@ class ActivityRunner:
     @property
     def free(self) -> int:
         """Slots that are neither used nor reserved."""
-        return self._slots - len(self._attempts) - self._reserved
+        return self._slots - len(self._attempts) - len(self._reserved)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -89,16 +90,22 @@ class ActivityRunner:
             or self._registry.activity(new.name) is None
         ):
             return None
-        self._reserved += 1
-        return self._services.new_id()[:16]
+        token = self._services.new_id()[:16]
+        self._reserved.add(token)
+        return token
 
-    def unreserve(self, count: int) -> None:
+    def unreserve(self, tokens: Sequence[str]) -> None:
         """See :class:`._turns.Activities`."""
-        self._reserved -= count
+        self._reserved.difference_update(tokens)
+
+    def tokens(self) -> list[str]:
+        """Attempts that this worker knows of, running, reserved or not yet settled."""
+        running = [attempt.task.token for attempt in self._attempts.values()]
+        return [*running, *self._reserved, *self._unsettled]
 
     def start_reserved(self, live: Live, task: ActivityTask) -> None:
         """See :class:`._turns.Activities`."""
-        self._reserved -= 1
+        self._reserved.discard(task.token)
         self.start(task, live)
 
     def start(self, task: ActivityTask, live: Live | None = None) -> None:
@@ -229,7 +236,10 @@ class ActivityRunner:
             )
 
     def _finish(self, task: ActivityTask, result: ActivityResult) -> None:
+        self._unsettled.add(task.token)
+
         def answer(accepted: bool | BaseException) -> None:
+            self._unsettled.discard(task.token)
             if accepted is True:
                 return
             if accepted is False:

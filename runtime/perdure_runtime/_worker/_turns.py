@@ -55,7 +55,7 @@ class Activities(Protocol):
         """A slot for an activity that was just scheduled: its token, if there is one free."""
         ...
 
-    def unreserve(self, count: int) -> None:
+    def unreserve(self, tokens: Sequence[str]) -> None:
         """Slots of activities that were not committed."""
         ...
 
@@ -151,6 +151,10 @@ class Turns:
         live.pending.append(arrival)
         self._enqueue(live)
         return True
+
+    def tokens(self) -> list[str]:
+        """Leases that this worker knows of."""
+        return [live.task.token for live in self._lives.values() if live.owned]
 
     def owned(self, run_id: str) -> Live | None:
         """The run, if this worker holds it and its lease."""
@@ -428,7 +432,7 @@ class Turns:
 
     def _abandon_reserved(self, started: list[ActivityTask]) -> None:
         if started and self.activities is not None:
-            self.activities.unreserve(len(started))
+            self.activities.unreserve([task.token for task in started])
 
     def _drop(self, live: Live) -> None:
         """Takes an instance out of memory."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from perdure import (
     BackendError,
+    BackendUnavailableError,
     DataConverter,
     Duration,
     InvalidOptionError,
@@ -21,7 +22,7 @@ from perdure import (
 from perdure.extension import DEFAULT_QUEUE, check_queue
 from perdure_backends import Backend
 from perdure_backends._wakeups import ACTIVITIES, DUE, TURNS, Waiter
-from perdure_backends.records import ActivityClaim, TurnClaim
+from perdure_backends.records import ActivityClaim, ActivityTask, ClaimedTurns, TurnClaim
 
 from .._durations import as_seconds
 from .._registry import Registry, build_id
@@ -40,6 +41,7 @@ MismatchPolicy = Literal["park", "fail", "retry"]
 
 _SWEEP_BATCH: Final = 1000
 _PARKED_INTERVAL: Final = 5.0
+_LATE_CALL: Final = 10.0
 
 
 class Worker:
@@ -218,6 +220,8 @@ class Worker:
         self._turns.activities = self._activities
         self._suspects = False
         self._alone = False
+        self._claiming = asyncio.Lock()
+        self._reconcile: list[float] = []
         self._turns_full = _Capacity()
         self._activities_full = _Capacity()
         await self._session.open()
@@ -335,16 +339,56 @@ class Worker:
         if free <= 0:
             self._turns_full.wanted = True
             return None
-        claimed = await self._backend.claim_turns(self._turn_claim(session.id, free))
-        for task in claimed.tasks:
-            self._clock.update(task.time)
-            self._turns.admit(task)
+        claimed = await self._claim(self._turn_claim(session.id, free))
         if not claimed.tasks:
             await self._try_parked(session.id)
         if claimed.suspects and self._loop.time() >= self._suspects_again:
             self._suspects = True
             return 0.0
         return 0.0 if len(claimed.tasks) >= free else None
+
+    async def _claim(self, claim: TurnClaim) -> ClaimedTurns:
+        """Claims turns and takes them in."""
+        async with self._claiming:
+            await self._hand_back_unknown(claim.session_id)
+            try:
+                claimed = await self._backend.claim_turns(claim)
+            except BackendUnavailableError:
+                self._note_lost_answer()
+                raise
+            for task in claimed.tasks:
+                self._clock.update(task.time)
+                self._turns.admit(task)
+        return claimed
+
+    async def _claim_some_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
+        """Claims activities and starts them."""
+        async with self._claiming:
+            await self._hand_back_unknown(claim.session_id)
+            try:
+                tasks = await self._backend.claim_activities(claim)
+            except BackendUnavailableError:
+                self._note_lost_answer()
+                raise
+            for task in tasks:
+                self._activities.start(task)
+        return tasks
+
+    def _note_lost_answer(self) -> None:
+        # At once, and again later: the call that was given up may still be on its way.
+        now = self._loop.time()
+        self._reconcile = [now, now + _LATE_CALL]
+
+    async def _hand_back_unknown(self, session_id: str) -> None:
+        """After a lost answer this session may own what it never heard of."""
+        if not self._reconcile or self._loop.time() < self._reconcile[0]:
+            return
+        count = await self._backend.retain(
+            session_id, self._turns.tokens(), self._activities.tokens()
+        )
+        del self._reconcile[0]
+        if count:
+            _log.info("handed back %d leases whose claim got no answer", count)
 
     def _turn_claim(self, session_id: str, limit: int, **more: bool) -> TurnClaim:
         return TurnClaim(
@@ -365,10 +409,9 @@ class Worker:
         if now - self._parked_looked < _PARKED_INTERVAL:
             return
         self._parked_looked = now
-        claimed = await self._backend.claim_turns(self._turn_claim(session_id, 20, parked=True))
+        claimed = await self._claim(self._turn_claim(session_id, 20, parked=True))
         for task in claimed.tasks:
             _log.info("%r was parked; this build tries it", task.instance_id)
-            self._turns.admit(task)
         if claimed.tasks:
             self._parked_looked = float("-inf")
 
@@ -378,16 +421,14 @@ class Worker:
             return 0.05
         self._suspects, self._alone = False, True
         try:
-            claimed = await self._backend.claim_turns(self._turn_claim(session_id, 1, alone=True))
+            claimed = await self._claim(self._turn_claim(session_id, 1, alone=True))
             for task in claimed.tasks:
                 _log.warning("%r may have killed its worker; it runs alone", task.instance_id)
-                self._turns.admit(task)
             if not claimed.tasks:
-                for activity in await self._backend.claim_activities(
+                for activity in await self._claim_some_activities(
                     self._activity_claim(session_id, 1, alone=True)
                 ):
                     _log.warning("activity %r runs alone", activity.name)
-                    self._activities.start(activity)
             if self._turns.busy or self._activities.running:
                 return 0.0  # comes back here until it has ended
             self._alone = False
@@ -416,9 +457,7 @@ class Worker:
         if free <= 0:
             self._activities_full.wanted = True
             return None
-        tasks = await self._backend.claim_activities(self._activity_claim(session.id, free))
-        for task in tasks:
-            self._activities.start(task)
+        tasks = await self._claim_some_activities(self._activity_claim(session.id, free))
         return 0.0 if len(tasks) >= free else None
 
     async def _sweep(self) -> float | None:

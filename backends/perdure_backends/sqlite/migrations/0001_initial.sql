@@ -9,7 +9,6 @@ CREATE TABLE runs (
   serial          INTEGER PRIMARY KEY AUTOINCREMENT,
   run_id          TEXT NOT NULL UNIQUE,
   instance_id     TEXT NOT NULL,
-  chain           TEXT NOT NULL,
   request_id      TEXT NOT NULL,
   workflow        TEXT NOT NULL,
   version         INTEGER NOT NULL,
@@ -68,10 +67,11 @@ CREATE TABLE inbox (
   PRIMARY KEY (run, seq)
 ) WITHOUT ROWID;
 
+-- What was accepted, so that a repeat gets the first answer even after the end.
 CREATE TABLE messages (
-  chain      TEXT NOT NULL,
-  message_id TEXT NOT NULL,
-  PRIMARY KEY (chain, message_id)
+  instance_id TEXT NOT NULL,
+  message_id  TEXT NOT NULL,
+  PRIMARY KEY (instance_id, message_id)
 ) WITHOUT ROWID;
 
 CREATE TABLE timers (
