@@ -60,7 +60,8 @@ def _forget_commit_ids(patch: pytest.MonkeyPatch) -> None:
         if run is not None and run.last_commit == item.commit_id:
             run.last_commit = ""
             return CommitResult.APPLIED if run.status is Status.RUNNING else CommitResult.GONE
-        return original(state, item)
+        result: CommitResult = original(state, item)
+        return result
 
     patch.setattr(_turns, "_check", check)
 
