@@ -52,7 +52,8 @@ class WorkflowOptions:
             or ``reject``.
         on_mismatch: what happens when code and history disagree: ``park`` (kept, reported, and
             continued by fitting code), ``fail`` or ``retry``; the worker's choice by default.
-        parent_close: what happens to a sub-workflow when its parent ends first.
+        parent_close: what happens to a sub-workflow when its parent ends first: ``cancel``
+            (default: it may clean up), ``terminate`` or ``abandon``.
     """
 
     id: str | None = None
@@ -61,7 +62,7 @@ class WorkflowOptions:
     if_running: RunningPolicy = "error"
     if_finished: FinishedPolicy = "allow"
     on_mismatch: MismatchPolicy | None = None
-    parent_close: ParentClosePolicy = "terminate"
+    parent_close: ParentClosePolicy = "cancel"
 
     def __post_init__(self) -> None:
         if self.id is not None:

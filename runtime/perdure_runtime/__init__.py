@@ -9,6 +9,8 @@ from ._connect import Local as Local
 from ._connect import connect as connect
 from ._connect import local as local
 from ._services import Services as Services
+from ._sync import SyncClient as SyncClient
+from ._sync import SyncHandle as SyncHandle
 from ._worker import Worker as Worker
 
 PYTEST_DONT_REWRITE = True
@@ -20,6 +22,8 @@ __all__ = [
     "ListFilter",
     "Local",
     "Services",
+    "SyncClient",
+    "SyncHandle",
     "Worker",
     "connect",
     "local",

@@ -226,8 +226,9 @@ class Simulation:
         self.accepted.add(instance_id)
         self.expected[instance_id] = expected
         self.note(f"client: {instance_id} accepted")
+        hasty = rng.random() < 0.5
         for value in signals:
-            await asyncio.sleep(rng.expovariate(1.0))
+            await asyncio.sleep(0 if hasty else rng.expovariate(1.0))
             await handle.signal(numbers, value)
 
     async def _chaos(self) -> None:

@@ -82,7 +82,7 @@ def _drop_what_was_received_but_not_read(patch: pytest.MonkeyPatch) -> None:
     def nothing(self: Any) -> list[Any]:
         return []
 
-    patch.setattr(Execution, "unread_signals", nothing)
+    patch.setattr(Execution, "unread_messages", nothing)
 
 
 def _accept_messages_twice(patch: pytest.MonkeyPatch) -> None:

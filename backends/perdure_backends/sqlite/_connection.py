@@ -46,6 +46,7 @@ class Connection:
         self._synchronous = synchronous
         self._timeout = timeout
         self._inner: aiosqlite.Connection | None = None
+        self._pid = os.getpid()
 
     async def open(self) -> None:
         """Opens the file and sets it up.
@@ -53,7 +54,19 @@ class Connection:
         Raises:
             BackendError: it can't be opened, is no database, lies on a network file system …
         """
+        # Not to be interrupted half-way: the driver's thread would answer to a loop that may be
+        # closed by then.
+        opening = asyncio.ensure_future(self._open())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])
+            await self.aclose()
+            raise
+
+    async def _open(self) -> None:
         _refuse_network(self._path)
+        self._pid = os.getpid()
         try:
             self._inner = await aiosqlite.connect(
                 self._path, timeout=self._timeout, isolation_level=None, cached_statements=256
@@ -95,6 +108,11 @@ class Connection:
             inner = self._inner
             if inner is None:
                 raise BackendError(f"the store {self._path} is closed")
+            if self._pid != os.getpid():
+                raise BackendError(
+                    f"the store {self._path} was opened before this process was forked; open it "
+                    "anew in the child"
+                )
             try:
                 return await _hop(inner, function)
             except sqlite3.Error as error:

@@ -144,6 +144,7 @@ class Execution:
         self._signals = SignalInbox(converter, self._loop, self.fault)
         self._side_effects = SideEffects(self, converter)
         self._patches = PatchMarkers(self)
+        self._late: list[h.SignalReceived | h.CancelRequested] = []
         self._completion = Completion(self, self._signature.result, self._next_run_id)
         self.child_ids: dict[int, str] = {}
         self._predicates: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -218,9 +219,9 @@ class Execution:
         machine = self._machines.get(number)
         return machine is not None and machine.state is State.CANCELLING
 
-    def unread_signals(self) -> list[h.SignalReceived]:
-        """Signals that were received and not read, in order."""
-        return self._signals.unread()
+    def unread_messages(self) -> list[h.SignalReceived | h.CancelRequested]:
+        """Messages that were received and not read, in order."""
+        return [*self._signals.unread(), *self._late]
 
     def stacks(self) -> list[str]:
         """Where each task stands: its name and source line."""
@@ -269,7 +270,10 @@ class Execution:
             for event in received:
                 self._events.append(event)
                 if self.ended:
-                    continue  # what comes late is recorded, and has no effect any more
+                    # Recorded without effect; messages move on when the run continues as new.
+                    if isinstance(event, (h.SignalReceived, h.CancelRequested)):
+                        self._late.append(event)
+                    continue
                 self._apply(event)
                 self._run_until_idle()
                 if self.current_fault is not None:
@@ -281,8 +285,9 @@ class Execution:
         elif isinstance(event, h.SignalReceived):
             self._signals.accept(event)
         elif isinstance(event, h.CancelRequested):
-            self._cancel_requested = True
-            if self._main is not None:
+            # A repeat must not interrupt the clean-up that the first one began.
+            repeated, self._cancel_requested = self._cancel_requested, True
+            if self._main is not None and not repeated:
                 self._main.cancel(event.reason or "the workflow was asked to cancel")
         else:
             self._resolve(event)

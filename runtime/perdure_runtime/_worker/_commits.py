@@ -332,7 +332,7 @@ def _continuation(live: Live, execution: Execution, end: h.WorkflowContinuedAsNe
         queue=queue,
         started=h.encode_event(started),
         run_timeout=execution.run_timeout,
-        carry=tuple(h.encode_event(signal) for signal in execution.unread_signals()),
+        carry=tuple(h.encode_event(event) for event in execution.unread_messages()),
     )
 
 

@@ -47,6 +47,7 @@ class Session:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._keeping: Running | None = None
+        self._given_up = False
 
     async def open(self) -> None:
         """Registers the session and starts renewing it."""
@@ -60,6 +61,10 @@ class Session:
             )
         )
         self._keeping = self._services.run_aside(self._keep, f"perdure-session-{self.id[:6]}")
+
+    def give_up(self) -> None:
+        """Lets the session run out: its worker is blocked. From any thread."""
+        self._given_up = True
 
     async def close(self) -> None:
         """Hands everything back and ends the session."""
@@ -81,6 +86,10 @@ class Session:
             while True:
                 await asyncio.sleep(self._lease / 3)
                 sent = clock()
+                if self._given_up:
+                    await asyncio.sleep(max(0.0, expires - sent))
+                    self._tell_lost()
+                    return
                 try:
                     async with asyncio.timeout(max(expires - sent, 0.01)):
                         alive = await keeper.renew()

@@ -266,7 +266,7 @@ class Turns:
         started: list[ActivityTask] = []
 
         def reserve(new: NewActivity) -> str | None:
-            if live.task.alone or self.activities is None or self.stopping:
+            if live.task.alone or self.activities is None or self.stopping or not self._cache_size:
                 return None
             token = self.activities.reserve(new)
             if token is not None:

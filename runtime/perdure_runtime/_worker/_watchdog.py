@@ -65,11 +65,16 @@ class Watchdog:
         self._since = time.monotonic()
         try:
             yield
+        except TurnBlockedError:
+            pass
         finally:
             with self._lock:
                 self._since = None
-            if self._raised:
-                self._absorb()
+        if self._raised:
+            # Also when the code has come to an end: what it did then, it did too late, and the
+            # exception may have been taken for its outcome.
+            self._absorb()
+            raise TurnBlockedError
 
     def _absorb(self) -> None:
         """Lets an exception that is still on its way arrive here and nowhere else."""
@@ -81,6 +86,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         reported: float | None = None
+        given_up: float | None = None
         while not self._stop.wait(min(self._limit / 4, 0.5)):
             if sys.gettrace() is not None or "pydevd" in sys.modules:
                 continue  # somebody stands at a breakpoint
@@ -105,9 +111,9 @@ class Watchdog:
                     running,
                     self._stack(),
                 )
-            elif running > 2 * self._limit:
+            elif running > 2 * self._limit and given_up != since:
+                given_up = since
                 self._give_up(self._what)
-                return
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread_id)  # pyright: ignore[reportPrivateUsage]

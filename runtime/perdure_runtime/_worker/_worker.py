@@ -54,7 +54,8 @@ class Worker:
         queues: queues that it serves, both for workflows and for activities.
         max_turns: instances that are loaded, run or committed at once.
         max_activities: activities that run at once; also the size of the thread pool.
-        cache_size: instances kept in memory while nothing happens to them.
+        cache_size: instances kept in memory while nothing happens to them; with 0 each turn is
+            replayed from history, and activities go through the store.
         lease: how long the session lives when its process falls silent (15 s by default).
         poll_interval: slow look into the store that backs up every wake-up (1 s by default).
         drain_timeout: how long running activities may go on at the end (30 s by default).
@@ -93,11 +94,13 @@ class Worker:
     ) -> None:
         if isinstance(queues, str):
             raise InvalidOptionError(f"queues is a sequence of names: [{queues!r}]")
-        for name, value in (("max_turns", max_turns), ("cache_size", cache_size)):
-            if value < 1:
-                raise InvalidOptionError(f"{name} must be 1 or more, not {value}")
-        if max_activities < 0:
-            raise InvalidOptionError(f"max_activities must be 0 or more, not {max_activities}")
+        for name, value, least in (
+            ("max_turns", max_turns, 1),
+            ("cache_size", cache_size, 0),
+            ("max_activities", max_activities, 0),
+        ):
+            if value < least:
+                raise InvalidOptionError(f"{name} must be {least} or more, not {value}")
         if on_mismatch not in ("park", "fail", "retry"):
             raise InvalidOptionError(f"on_mismatch is park, fail or retry, not {on_mismatch!r}")
         workflows = list(workflows)
@@ -326,6 +329,8 @@ class Worker:
         _log.critical("workflow %s blocks its worker and can't be interrupted", what)
         if self._exit_when_blocked:
             os._exit(70)  # EX_SOFTWARE; the session is found dead and taken over
+        if self._session is not None:
+            self._session.give_up()
 
     # --- the loops --------------------------------------------------------------------------------
 
