@@ -149,7 +149,6 @@ class Worker:
             raise UsageError("this worker runs already; make another Worker for a second one")
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
         self._clock = StoreClock()
         self._clock.update(await self._backend.now())
         if self._deadlock is not None and self._services.watchdog:
@@ -168,23 +167,25 @@ class Worker:
 
     async def run(self) -> None:
         """Runs until :meth:`stop`, SIGTERM or SIGINT; then drains and returns."""
-        async with self:
-            handled = self._handle_signals()
-            try:
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        handled = self._handle_signals(loop)
+        try:
+            async with self:
                 await self._stop.wait()
-            finally:
-                for number in handled:
-                    self._loop.remove_signal_handler(number)
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """Asks :meth:`run` to drain and return."""
         self._stop.set()
 
-    def _handle_signals(self) -> list[int]:
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> list[int]:
         handled: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                self._loop.add_signal_handler(number, self.stop)
+                loop.add_signal_handler(number, self.stop)
                 handled.append(number)
             except (NotImplementedError, RuntimeError, ValueError):
                 pass  # Windows, or not the main thread: the caller stops it
