@@ -39,6 +39,11 @@ def open_backend(url: str) -> Backend:
         raise InvalidOptionError(
             f"no store is known for {parts.scheme or url!r}; a backend URL starts with {known}"
         )
+    if parts.netloc:
+        raise InvalidOptionError(
+            f"{parts.scheme}: {parts.netloc!r} stands where a host would; a path takes three "
+            "slashes, as in sqlite:///orders.db"
+        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     factory = cast("_Factory", importlib.import_module(module).from_url)
     location = unquote(parts.path[1:] if parts.path.startswith("/") else parts.path)

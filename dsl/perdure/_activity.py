@@ -272,6 +272,8 @@ class ActivityDecorator:
             InvalidOptionError: an option is out of range.
         """
         resolved = ActivityOptions(**options)
+        if name is not None:
+            check_name(name)
 
         def build(target: Callable[..., Any]) -> Activity[..., Any]:
             return _build(target, name, aliases, executor, resolved, implemented=True)

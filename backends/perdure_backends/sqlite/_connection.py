@@ -67,11 +67,13 @@ class Connection:
     async def _open(self) -> None:
         _refuse_network(self._path)
         self._pid = os.getpid()
+        inner = aiosqlite.connect(
+            self._path, timeout=self._timeout, isolation_level=None, cached_statements=256
+        )
         try:
-            self._inner = await aiosqlite.connect(
-                self._path, timeout=self._timeout, isolation_level=None, cached_statements=256
-            )
+            self._inner = await inner
         except sqlite3.Error as error:
+            _join(inner)
             raise map_error(error, self._path) from error
         try:
             await self.run(self._set_up)
@@ -139,6 +141,16 @@ class Connection:
             return result
 
         return await self.run(transact)
+
+
+def _join(inner: aiosqlite.Connection) -> None:
+    """Waits for the thread of a connection that could not be opened.
+
+    aiosqlite tells it to stop and does not wait: it would answer to a loop that may be closed.
+    """
+    thread: Any = getattr(inner, "_thread", None)
+    if thread is not None:
+        thread.join(5)
 
 
 async def _hop(inner: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:

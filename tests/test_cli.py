@@ -1,0 +1,171 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLOWS = """
+from perdure import Retry, Signal, activity, workflow
+go = Signal("go", int)
+
+@activity(retry=Retry.never)
+async def add(a: int, b: int) -> int:
+    if b < 0:
+        raise ValueError("b is negative")
+    return a + b
+
+@workflow
+async def sums(a: int, b: int) -> int:
+    return await add(a, b)
+
+@workflow
+async def waits() -> int:
+    return await go.receive()
+
+def make():
+    return [sums, add]
+"""
+
+
+class Terminal:
+    """A folder with flows in it, and the command."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "flows.py").write_text(FLOWS)
+        self.folder = folder
+        self.environment = {**os.environ, "PERDURE_BACKEND": "sqlite:///store.db"}
+        self.command = [sys.executable, "-m", "perdure_runtime.cli"]
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end."""
+        done = subprocess.run(
+            [*self.command, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Runs a command with ``--json``."""
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    def worker(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a worker."""
+        return subprocess.Popen(
+            [*self.command, "worker", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path)
+
+
+@pytest.fixture
+def worker(terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
+    with terminal.worker("flows", "--log-level", "WARNING") as process:
+        yield process
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
+def test_a_session_at_the_terminal(terminal: Terminal) -> None:
+    assert terminal.run("start", "sums", "1", "2", "--id", "a").stdout == "a\n"
+    assert terminal.run("result", "a", "--timeout", "20").stdout == "3\n"
+    assert terminal.run("start", "sums", "3", "4", "--wait").stdout == "7\n"
+    failed = terminal.run("start", "sums", "1", "-1", "--id", "bad", "--wait", code=2)
+    assert "No such option" in failed.stderr
+    failed = terminal.run("start", "--id", "bad", "--wait", "--", "sums", "1", "-1", code=1)
+    assert "b is negative" in failed.stderr
+    assert terminal.json("result", "bad", code=1)["failure"]["cause"]["type"] == "ValueError"
+    assert terminal.json("start", "waits", "--id", "w")["id"] == "w"
+    shown = terminal.run("show", "a").stdout
+    for part in ("completed", "sums", "activity_scheduled", "activity_completed", "[1, 2]"):
+        assert part in shown
+    data = terminal.json("show", "bad")
+    assert data["state"] == "failed"
+    assert data["history"][0]["events"][0]["type"] == "workflow_started"
+    assert terminal.run("suspend", "w").stdout == "suspended\n"
+    listed = terminal.json("list", "--state", "suspended")
+    assert [item["id"] for item in listed] == ["w"]
+    assert terminal.json("resume", "w")["state"] == "running"
+    assert terminal.run("signal", "w", "go", "5").stdout == "accepted\n"
+    assert terminal.run("result", "w", "--timeout", "20").stdout == "5\n"
+    assert len(terminal.run("history", "w").stdout.splitlines()) >= 2
+    assert terminal.run("start", "waits", "--id", "t").returncode == 0
+    assert terminal.run("terminate", "t", "--reason", "enough").stdout == "terminated\n"
+    assert terminal.run("remove", "t").stdout == "removed\n"
+    assert "t" not in [item["id"] for item in terminal.json("list")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["show", "nobody"], 1, "there is no instance with id 'nobody'"),
+        (["start", "sums", "x"], 1, "'x' is not JSON"),
+        (["worker", "nowhere"], 1, "there is no module 'nowhere'"),
+        (["worker", "flows:nothing"], 1, "has no attribute 'nothing'"),
+        (["worker", "none.py"], 1, "there is no file none.py"),
+        (["list", "-b", "oracle://x"], 1, "no store is known for 'oracle'"),
+        (["list", "-b", "sqlite:////none/x.db"], 3, "the folder /none does not exist"),
+        (["list", "--state", "happy"], 2, "'happy' is not one of"),
+    ],
+)
+def test_errors_are_one_clear_line(
+    terminal: Terminal, arguments: list[str], code: int, message: str
+) -> None:
+    done = terminal.run(*arguments, code=code)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_json_errors(terminal: Terminal) -> None:
+    assert terminal.json("show", "nobody", code=1)["error"]["type"] == "InstanceNotFoundError"
+
+
+def test_migrate(terminal: Terminal) -> None:
+    assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 1, "applied": []}
+    assert terminal.run("migrate").stdout == "applied 0001_initial.sql\n"
+    assert "nothing to do" in terminal.run("migrate").stdout
+    assert terminal.run("list").stdout == "no instances\n"
+
+
+def test_without_a_backend_the_variable_is_named(terminal: Terminal) -> None:
+    del terminal.environment["PERDURE_BACKEND"]
+    assert "PERDURE_BACKEND" in terminal.run("list", code=2).stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(terminal: Terminal, shell: str) -> None:
+    assert "_PERDURE_COMPLETE" in terminal.run("completion", shell).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["flows.py", "flows:make"])
+def test_workers_by_file_and_by_factory(terminal: Terminal, target: str) -> None:
+    terminal.run("start", "sums", "1", "2", "--id", "a")
+    with terminal.worker(target) as process:
+        assert terminal.run("result", "a", "--timeout", "20").stdout == "3\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert "worker of build" in process.stderr.read()
