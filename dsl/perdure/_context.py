@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,6 +17,9 @@ from ._errors import OutsideWorkflowError
 from ._futures import ActivityFuture, SignalFuture, TimerFuture, WorkflowFuture
 
 if TYPE_CHECKING:
+    import random
+    import uuid
+
     from ._activity import Activity
     from ._messages import Signal
     from ._workflow import Workflow

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random as _random
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, TypeVar
-
-from typing_extensions import TypeForm
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._context import WorkflowInfo, current, find_context
 from ._duration import Duration, seconds
 from ._futures import TimerFuture
+
+if TYPE_CHECKING:  # each costs milliseconds at import and serves annotations alone
+    import random as _random
+    import uuid
+
+    from typing_extensions import TypeForm
 
 PYTEST_DONT_REWRITE: Final = True
 

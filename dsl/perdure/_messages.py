@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar
-
-from typing_extensions import TypeForm
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ._context import current
 from ._conversion import DataConverter, Serializer
 from ._futures import SignalFuture
 from ._names import check_name
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 PYTEST_DONT_REWRITE: Final = True
 

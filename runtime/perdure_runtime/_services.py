@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-import secrets
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
+
+from perdure_backends import new_id
 
 PYTEST_DONT_REWRITE: Final = True
 
@@ -89,7 +90,7 @@ class Services:
         watchdog: whether turns are guarded by a thread (not in simulations).
     """
 
-    new_id: Callable[[], str] = lambda: secrets.token_hex(16)
+    new_id: Callable[[], str] = new_id
     rng: random.Random = dataclasses.field(default_factory=random.SystemRandom)
     run_aside: Callable[[Main, str], Running] = _thread_run
     watchdog: bool = True

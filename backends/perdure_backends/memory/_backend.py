@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from .._ids import new_token
 from .._wakeups import Wakeups
 from ..contract import SessionKeeper
 from ..records import (
@@ -62,7 +62,7 @@ class MemoryBackend:
         self,
         *,
         clock: Callable[[], int] = wall_clock,
-        new_token: Callable[[], str] = lambda: secrets.token_hex(8),
+        new_token: Callable[[], str] = new_token,
     ) -> None:
         self._state = State(clock, new_token)
         self._lock = threading.Lock()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from .._ids import new_token
 from .._policies import SUSPECT_AFTER, cancelled_entry
 from .._wakeups import DUE
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
-from ._steps import Tx, decode_policy, encode_failure, new_token
+from ._steps import Tx, decode_policy, encode_failure
 
 PYTEST_DONT_REWRITE: Final = True
 

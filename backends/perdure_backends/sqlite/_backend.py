@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from perdure import BackendError
-
 from .._wakeups import ACTIVITIES, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
@@ -130,10 +128,18 @@ class SqliteBackend:
         """Tells this process when another one has written: often while it does, else seldom."""
         seen = -1
         pause = _FAST_LOOK
+        # On this thread: it reads one counter in shared memory, a hop would cost twenty times that.
+        looking = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            await self._look(looking, seen, pause)
+        finally:
+            looking.close()
+
+    async def _look(self, looking: sqlite3.Connection, seen: int, pause: float) -> None:
         while True:
             try:
-                version = await self._connection.run(_data_version)
-            except BackendError:
+                version = _data_version(looking)
+            except sqlite3.Error:
                 version = seen
             if version != seen and seen != -1:
                 pause = _FAST_LOOK

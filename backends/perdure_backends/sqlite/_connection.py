@@ -92,7 +92,7 @@ class Connection:
                 )
         execute(f"PRAGMA synchronous = {self._synchronous}")
         execute("PRAGMA temp_store = MEMORY")
-        execute("PRAGMA cache_size = -16000")
+        execute("PRAGMA cache_size = -2000")
 
     async def aclose(self) -> None:
         """Closes it. Idempotent."""

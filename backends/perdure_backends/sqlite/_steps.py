@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from typing import Any, Final
 
@@ -76,11 +75,6 @@ def encode_failure(failure: Failure | None) -> bytes | None:
 def decode_failure(stored: bytes | None) -> Failure | None:
     """A failure from a row."""
     return None if stored is None else _failure_decoder.decode(stored)
-
-
-def new_token() -> str:
-    """A random lease token."""
-    return secrets.token_hex(8)
 
 
 class Tx:
@@ -219,15 +213,21 @@ class Tx:
         *,
         result: bytes | None = None,
         failure: Failure | None = None,
+        unread: int | None = None,
     ) -> None:
-        """Ends a run and drops what it had pending; children and parent are the caller's part."""
+        """Ends a run and drops what it had pending; children and parent are the caller's part.
+
+        Args:
+            unread: messages left in the inbox, where that is known.
+        """
         execute = self.execute
         execute(
             SQL["finish_run"], (status.value, self.now, result, encode_failure(failure), serial)
         )
         execute(SQL["clear_activities"], (serial,))
         execute(SQL["clear_timers"], (serial,))
-        execute(SQL["clear_inbox"], (serial,))
+        if unread != 0:
+            execute(SQL["clear_inbox"], (serial,))
         self.finished.append(run_id)
 
     def continue_as_new(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .._ids import new_token
 from .._policies import MAX_INBOX, SUSPECT_AFTER, cancelled_entry
 from .._wakeups import DUE, TURNS
 from ..records import (
@@ -21,6 +22,7 @@ from ..records import (
     Lease,
     Message,
     SendResult,
+    Settled,
     StartOutcome,
     StartRequest,
     StartResult,
@@ -30,7 +32,7 @@ from ..records import (
     TurnTask,
 )
 from ._statements import SQL
-from ._steps import Tx, new_token, parent_of
+from ._steps import Tx, parent_of
 
 PYTEST_DONT_REWRITE: Final = True
 
@@ -191,13 +193,23 @@ def _check(tx: Tx, run: _Run, item: TurnCommit) -> CommitResult:
         return CommitResult.GONE
     if run.owner is None or run.token != item.token or item.turn not in (0, run.turn + 1):
         return CommitResult.STALE
-    for settled in item.settled:
-        found = tx.execute(SQL["activity_token"], (run.serial, settled.number)).fetchone()
-        if found is None or found[0] != settled.token:
-            return CommitResult.STALE
     finish = item.finish
     if finish is not None and finish.continuation is None and run.last_seq > finish.seen:
         return CommitResult.BEHIND
+    return _take_settled(tx, run.serial, item.settled)
+
+
+def _take_settled(tx: Tx, serial: int, settled: tuple[Settled, ...]) -> CommitResult:
+    """Drops the records of activities whose outcomes ride in the turn; all of them or none."""
+    if len(settled) > 1:
+        for one in settled:
+            found = tx.execute(SQL["activity_token"], (serial, one.number)).fetchone()
+            if found is None or found[0] != one.token:
+                return CommitResult.STALE
+    for one in settled:
+        # For a single one the deletion itself is the check: the common case is one statement.
+        if not tx.execute(SQL["take_activity"], (serial, one.number, one.token)).rowcount:
+            return CommitResult.STALE
     return CommitResult.APPLIED
 
 
@@ -211,8 +223,6 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
         execute(SQL["insert_history"], (serial, item.turn, item.record))
     else:
         execute(SQL["note_commit"], (item.commit_id, serial))
-    for settled in item.settled:
-        execute(SQL["delete_activity"], (serial, settled.number))
     for cancel in item.cancelled_activities:
         _cancel_activity(tx, serial, cancel)
     for new in item.activities:
@@ -229,7 +239,7 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
         execute(SQL["park_run"], (msgspec.json.encode(item.park), item.park.build, serial))
         disown(tx, serial)
     elif item.finish is not None:
-        _finish(tx, run, item.run_id, item.finish)
+        _finish(tx, run, item.run_id, item.finish, unread=run.unread - len(item.consumed))
     elif item.release:
         disown(tx, serial)
 
@@ -261,7 +271,7 @@ def _relay(tx: Tx, sender: int, out: ChildStart | Delivery) -> None:
         tx.accept(sender, answer, carried=False)
 
 
-def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish) -> None:
+def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish, *, unread: int) -> None:
     following = finish.continuation
     if following is not None:
         base = StartRequest(
@@ -284,6 +294,7 @@ def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish) -> None:
         finish.status,
         result=finish.result,
         failure=finish.failure,
+        unread=unread,
     )
     tx.tell_parent(run.parent_run, finish.to_parent)
     tx.close_children(run_id)

@@ -82,6 +82,9 @@ FROM runs WHERE run_id = ?
 -- name: activity_token
 SELECT token FROM activities WHERE run = ? AND number = ?
 
+-- name: take_activity
+DELETE FROM activities WHERE run = ? AND number = ? AND token = ?
+
 -- name: delete_activity
 DELETE FROM activities WHERE run = ? AND number = ?
 

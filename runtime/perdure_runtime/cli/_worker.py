@@ -33,7 +33,7 @@ def add_to(group: click.Group) -> None:
 @backend_option
 @click.option("--queue", "-q", "queues", multiple=True, help="A queue to serve; may be repeated.")
 @click.option("--max-activities", default=100, show_default=True, help="Activities at once.")
-@click.option("--max-turns", default=200, show_default=True, help="Workflow turns at once.")
+@click.option("--max-turns", default=100, show_default=True, help="Workflow turns at once.")
 @click.option("--lease", default=15.0, show_default=True, help="Seconds of the session's lease.")
 @click.option("--drain", default=30.0, show_default=True, help="Seconds to finish what runs.")
 @click.option("--build", default=None, help="Id of the code; a hash of its source by default.")

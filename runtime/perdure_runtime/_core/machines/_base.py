@@ -19,12 +19,16 @@ class State(enum.Enum):
     CANCELLING = "cancelling"
     DONE = "done"
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is Python code
+
 
 class Step(enum.Enum):
     """What happens to a command."""
 
     CANCEL = "cancel"
     RESOLVE = "resolve"
+
+    __hash__ = object.__hash__
 
 
 class Owner(Protocol):

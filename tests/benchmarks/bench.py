@@ -1,0 +1,304 @@
+"""The workloads W1 to W6, lone, tree, idle, replay and imports, as ratios to a bare yardstick.
+
+Run: ``python tests/benchmarks/bench.py [--store sqlite|memory] [--only W1,W4] [--json]``.
+
+The yardstick for SQLite is one-row commits a second through one aiosqlite connection (WAL, FULL),
+for memory one turn of an asyncio loop plus a msgspec round trip; both are measured in the same
+run, and the ratios are what counts. Each workload runs three times, the median is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import itertools
+import json
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import bench_flows
+import msgspec
+from bench_flows import echo, fan, one, row, sleeps, starts, tree
+from perdure import DataConverter
+from perdure_backends import history as h
+from perdure_runtime import Client, Worker, connect
+from perdure_runtime._core import Execution
+
+HERE = Path(__file__).parent
+WORKFLOWS: list[Any] = [one, row, fan, sleeps, tree]
+
+
+async def yardstick_sqlite(folder: Path) -> float:
+    """One-row commits a second, one hop each."""
+    async with aiosqlite.connect(folder / "yardstick.db", isolation_level=None) as connection:
+        await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute("PRAGMA synchronous = FULL")
+        await connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+        count = 3000
+        begun = time.perf_counter()
+        for i in range(count):
+            # In autocommit mode the statement is the whole transaction: one hop, one commit.
+            await connection.execute("INSERT INTO t (b) VALUES (?)", (f"row {i}",))
+        return count / (time.perf_counter() - begun)
+
+
+async def yardstick_memory(folder: Path) -> float:
+    """Turns of an asyncio loop, each with a msgspec round trip of a small event."""
+    encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+    event = {"type": "activity_completed", "number": 5, "result": b"5", "time": 1_700_000_000}
+    count = 20_000
+    begun = time.perf_counter()
+    for _ in range(count):
+        await asyncio.sleep(0)
+        decode(encode(event))
+    return count / (time.perf_counter() - begun)
+
+
+class Bench:
+    """One store, one folder."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self._count = 0
+
+    def url(self) -> str:
+        """A fresh store."""
+        self._count += 1
+        if self.store == "memory":
+            return "memory://"
+        return f"sqlite:///{self.folder / f'store{self._count}.db'}"
+
+    async def with_worker(self, body: Callable[[Client], Awaitable[Any]]) -> Any:
+        """Runs ``body`` beside a worker in this process."""
+        async with (
+            connect(self.url()) as backend,
+            Worker(backend, workflows=WORKFLOWS, activities=[echo]),
+        ):
+            return await body(Client(backend))
+
+    async def many(self, flow: Any, count: int, argument: Any) -> float:
+        """Seconds from the first start to the last result."""
+
+        async def body(client: Client) -> float:
+            begun = time.perf_counter()
+            handles = await asyncio.gather(*(client.start(flow, argument) for _ in range(count)))
+            await asyncio.gather(*(handle.result() for handle in handles))
+            return time.perf_counter() - begun
+
+        seconds: float = await self.with_worker(body)
+        return seconds
+
+    async def w1(self) -> dict[str, float]:
+        """1,000 workflows of one activity."""
+        return {"workflows/s": 1000 / await self.many(one, 1000, 1)}
+
+    async def w2(self) -> dict[str, float]:
+        """100 workflows of 10 activities in a row."""
+        return {"activities/s": 1000 / await self.many(row, 100, 10)}
+
+    async def w3(self) -> dict[str, float]:
+        """One workflow of 1,000 activities at once."""
+        seconds = await self.many(fan, 1, 1000)
+        return {"seconds": seconds, "activities/s": 1000 / seconds}
+
+    async def w4(self) -> dict[str, float]:
+        """One workflow of 5,000 activities in a row."""
+        starts.clear()
+        seconds = await self.many(row, 1, 5000)
+        steps = [b - a for a, b in itertools.pairwise(starts)]
+        first, last = statistics.mean(steps[:500]), statistics.mean(steps[-500:])
+        return {"seconds": seconds, "steps/s": 5000 / seconds, "last/first": last / first}
+
+    async def lone(self) -> dict[str, float]:
+        """One workflow of 200 activities in a row: milliseconds a step."""
+        starts.clear()
+        await self.many(row, 1, 200)
+        steps = sorted(1000 * (b - a) for a, b in itertools.pairwise(starts))
+        return {"p50 ms": steps[len(steps) // 2], "p99 ms": steps[int(len(steps) * 0.99)]}
+
+    async def w5(self) -> dict[str, float]:
+        """SIGKILL at about step 4,000 of W4: seconds from the new worker's start to a new step."""
+        if self.store == "memory":
+            return {}
+        url = self.url()
+        async with connect(url) as backend:
+            handle = await Client(backend).start(row, 5000)
+            command = [sys.executable, str(HERE / "bench_worker.py"), url]
+            first = subprocess.Popen(command)  # noqa: ASYNC220
+            while (await handle.describe()).turn < 4000:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+            stood = (await handle.describe()).turn
+            begun = time.perf_counter()
+            second = subprocess.Popen(command)  # noqa: ASYNC220
+            while (await handle.describe()).turn <= stood + 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+            seconds = time.perf_counter() - begun
+            await handle.result()
+            second.terminate()
+            second.wait()
+        return {"seconds": seconds}
+
+    async def w6(self) -> dict[str, float]:
+        """10,000 workflows that sleep an hour: seconds until all are parked, KiB for each."""
+
+        async def body(client: Client) -> dict[str, float]:
+            gc.collect()
+            before = _resident()
+            begun = time.perf_counter()
+            for _ in range(10):
+                await asyncio.gather(*(client.start(sleeps, 3600) for _ in range(1000)))
+            while True:
+                waiting = [r async for r in client.list(page_size=5000) if r.turn == 0]
+                if not waiting:
+                    break
+                await asyncio.sleep(0.02)
+            seconds = time.perf_counter() - begun
+            gc.collect()
+            result = {"seconds": seconds}
+            if self.store != "memory":
+                result["KiB each"] = max(0.0, (_resident() - before) / 10_000)
+            return result
+
+        found: dict[str, float] = await self.with_worker(body)
+        return found
+
+    async def tree(self) -> dict[str, float]:
+        """go-workflows' bench: 15 workflows, 16 activities."""
+        return {"seconds": await self.many(tree, 1, 3)}
+
+    async def idle(self) -> dict[str, float]:
+        """A worker with nothing to do for 20 s: share of one CPU."""
+
+        async def body(client: Client) -> float:
+            await asyncio.sleep(1)
+            before = _cpu()
+            await asyncio.sleep(20)
+            return (_cpu() - before) / 20
+
+        return {"CPU %": 100 * await self.with_worker(body)}
+
+    async def replay(self) -> dict[str, float]:
+        """Replay of 5,000 activities in the core, and with loading."""
+
+        async def body(client: Client) -> dict[str, float]:
+            handle = await client.start(row, 5000)
+            await handle.result()
+            begun = time.perf_counter()
+            run_id = (await handle.describe()).run_id
+            records: list[bytes] = []
+            while True:
+                page = await client.backend.read_history(run_id, len(records), 500)
+                if not page:
+                    break
+                records.extend(page)
+            turns = [h.decode_turn(record) for record in records]
+            loaded = time.perf_counter()
+            execution = Execution(
+                bench_flows.row,
+                instance_id="x",
+                run_id=run_id,
+                started_at=0,
+                converter=DataConverter(),
+            )
+            for turn in turns:
+                execution.replay(turn)
+            done = time.perf_counter()
+            return {"core s": done - loaded, "with loading s": done - begun}
+
+        found: dict[str, float] = await self.with_worker(body)
+        return found
+
+    async def imports(self) -> dict[str, float]:
+        """Milliseconds that imports take over ``import asyncio``, medians of 15."""
+
+        def measure(code: str) -> float:
+            program = (
+                f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+            )
+            runs = [
+                float(subprocess.run([sys.executable, "-c", program], capture_output=True).stdout)
+                for _ in range(15)
+            ]
+            return 1000 * statistics.median(runs)
+
+        base = measure("import asyncio")
+        return {
+            "perdure ms": measure("import asyncio, perdure") - base,
+            "perdure_runtime ms": measure("import asyncio, perdure_runtime") - base,
+        }
+
+
+def _resident() -> float:
+    """KiB of this process's memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+# What is asked for: workload → figure → (bound, whether higher is better); ratios to the yardstick.
+RATIOS: dict[str, dict[str, float]] = {
+    "w1": {"workflows/s": 0.8},
+    "w2": {"activities/s": 1.9},
+    "w3": {"activities/s": 1.5},
+    "w4": {"steps/s": 0.4},
+}
+ONCE = {"w5", "w6", "idle", "imports", "replay"}
+
+
+async def main(store: str, only: set[str], as_json: bool) -> None:
+    """Measures and prints."""
+    names = ["w1", "w2", "lone", "w3", "w4", "w5", "w6", "tree", "replay", "idle", "imports"]
+    report: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
+        folder = Path(name)
+        yardstick = yardstick_sqlite if store == "sqlite" else yardstick_memory
+        bare = await yardstick(folder)
+        report["yardstick/s"] = round(bare)
+        if not as_json:
+            print(f"{store}: yardstick {bare:,.0f} a second")
+        bench = Bench(store, folder)
+        for workload in names:
+            if only and workload not in only:
+                continue
+            runs = [await getattr(bench, workload)() for _ in range(1 if workload in ONCE else 3)]
+            figures = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
+            report[workload] = figures
+            if as_json:
+                continue
+            shown = "  ".join(f"{value:,.3f} {key}" for key, value in figures.items())
+            ratios = "".join(
+                f"  = {figures[key] / bare:.2f} x yardstick (asked: {bound})"
+                for key, bound in RATIOS.get(workload, {}).items()
+                if store == "sqlite"
+            )
+            print(f"  {workload:8} {shown}{ratios}", flush=True)
+    if as_json:
+        print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", default="sqlite", choices=["sqlite", "memory"])
+    parser.add_argument("--only", default="", help="workloads, separated by commas")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    chosen = {name.strip().lower() for name in options.only.split(",") if name.strip()}
+    asyncio.run(main(options.store, chosen, options.json))
