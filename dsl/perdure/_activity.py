@@ -19,6 +19,8 @@ from typing import (
     overload,
 )
 
+import msgspec
+
 from ._call import Call
 from ._context import find_context
 from ._duration import Duration, seconds
@@ -75,8 +77,7 @@ class ActivityOptions:
                 raise InvalidOptionError(f"{field} must be longer than 0")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ActivityDefinition:
+class ActivityDefinition(msgspec.Struct, frozen=True, eq=False):
     """What ``@activity`` found out about a function; shared by all option variants."""
 
     name: str

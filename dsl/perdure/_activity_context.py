@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
 
 from ._errors import UsageError
 
@@ -14,8 +15,7 @@ PYTEST_DONT_REWRITE: Final = True
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ActivityInfo:
+class ActivityInfo(msgspec.Struct, frozen=True):
     """What ``activity_info()`` tells.
 
     Attributes:

@@ -8,10 +8,11 @@ this package alone, and the same code can be driven by a worker, a tester or a r
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
 
 from ._errors import OutsideWorkflowError
 from ._futures import ActivityFuture, SignalFuture, TimerFuture, WorkflowFuture
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 PYTEST_DONT_REWRITE: Final = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkflowInfo:
+class WorkflowInfo(msgspec.Struct, frozen=True):
     """What ``info()`` tells inside a workflow.
 
     Attributes:

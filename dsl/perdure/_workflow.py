@@ -18,6 +18,8 @@ from typing import (
     overload,
 )
 
+import msgspec
+
 from ._call import Call
 from ._context import current, find_context
 from ._duration import Duration, seconds
@@ -82,8 +84,7 @@ def _choice(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
         raise InvalidOptionError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class WorkflowDefinition:
+class WorkflowDefinition(msgspec.Struct, frozen=True, eq=False):
     """What ``@workflow`` found out about a function; shared by all option variants."""
 
     name: str
