@@ -128,6 +128,7 @@ class ConvertedSignature:
         self.signature = signature
         self.converter = converter
         types, result = signature.resolve()
+        self._types = types
         name = describe(signature.function)
         try:
             for parameter, annotation in zip(signature.parameters, types, strict=True):
@@ -168,12 +169,29 @@ class ConvertedSignature:
         try:
             values: tuple[Any, ...] = self._arguments.decode(payload)
         except PayloadError as error:
-            raise self._named(error, PayloadError) from error
+            shorter = self._decode_shorter(payload)
+            if shorter is None:
+                raise self._named(error, PayloadError) from error
+            values = shorter
         signature = self.signature
         if not signature.keyword_only:
             return list(values), {}
         count = signature.positional
         return list(values[:count]), dict(zip(signature.keyword_only, values[count:], strict=True))
+
+    def _decode_shorter(self, payload: bytes) -> tuple[Any, ...] | None:
+        """Arguments from before parameters with defaults were added at the end."""
+        parameters = self.signature.parameters
+        for count in range(len(parameters) - 1, -1, -1):
+            if parameters[count].default is parameters[count].empty:
+                return None
+            types = tuple.__class_getitem__(tuple(self._types[:count]))
+            try:
+                values = self.converter.serializer(types, "arguments").decode(payload)
+            except PayloadError:
+                continue
+            return (*values, *(parameter.default for parameter in parameters[count:]))
+        return None
 
     def _named(self, error: PayloadError, cls: type[PayloadError]) -> PayloadError:
         """The same error with ``arguments[2].price`` called by the parameter's name."""

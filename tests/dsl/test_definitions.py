@@ -184,3 +184,16 @@ def test_failures_record_whatever_is_thrown_at_them() -> None:
     group = ExceptionGroup("several", [ValueError("1"), ExceptionGroup("x", [KeyError("2")])])
     recorded = Failure.of(group)
     assert [member.type for member in recorded.members] == ["ValueError", "ExceptionGroup"]
+
+
+def test_arguments_from_before_a_parameter_was_added() -> None:
+    @activity
+    async def grown(a: int, b: str = "x", *, c: float = 1.5) -> None: ...
+
+    signature = grown.definition.signature.converted(DataConverter())
+    assert signature.decode(b"[1]") == ([1, "x"], {"c": 1.5})
+    assert signature.decode(b'[1,"y"]') == ([1, "y"], {"c": 1.5})
+    assert signature.decode(b'[1,"y",2.5]') == ([1, "y"], {"c": 2.5})
+    for wrong in (b"[]", b'["a"]', b'[1,"y",2.5,4]'):
+        with pytest.raises(perdure.PayloadError, match="grown"):
+            signature.decode(wrong)

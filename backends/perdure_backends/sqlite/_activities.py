@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from .._ids import new_token
 from .._policies import SUSPECT_AFTER, cancelled_entry
-from .._wakeups import DUE
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
 from ._steps import Tx, decode_policy, encode_failure
@@ -41,8 +40,7 @@ def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
         now=tx.now, scheduled_at=scheduled_at, running=True, attempt=attempt + 1
     )
     tx.execute(SQL["lease_activity"], (claim.session_id, token, tx.now, deadline, serial, number))
-    if deadline is not None:
-        tx.topics.add(DUE)
+    tx.plan(deadline)
     return ActivityTask(
         instance_id=row[9],
         run_id=row[10],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -83,6 +84,7 @@ class SqliteBackend:
         self._connection = Connection(path, synchronous, timeout)
         self._wakeups = Wakeups()
         self._swept = 0
+        self._planned: float = math.inf
         self._watcher: asyncio.Task[None] | None = None
         self._opened = False
 
@@ -163,6 +165,9 @@ class SqliteBackend:
         if tx is not None:
             if tx.topics:
                 self._wakeups.notify(*tx.topics)
+            if tx.earliest is not None and tx.earliest < self._planned:
+                self._planned = tx.earliest
+                self._wakeups.notify(DUE)
             if tx.finished:
                 self._wakeups.notify_finished(tx.finished)
         return result
@@ -277,6 +282,8 @@ class SqliteBackend:
         def step(tx: Tx) -> SweepReport:
             report = _control.sweep(tx, session_id, limit, self._swept)
             self._swept = tx.now
+            # Set within the transaction: what others plan from here on comes after it.
+            self._planned = math.inf if report.next_due is None else report.next_due
             return report
 
         return await self._change(step)

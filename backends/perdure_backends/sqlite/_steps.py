@@ -9,7 +9,7 @@ import msgspec
 from perdure import Failure, Retry
 
 from .._policies import child_ended, first_deadline
-from .._wakeups import ACTIVITIES, DUE, TURNS
+from .._wakeups import ACTIVITIES, TURNS
 from ..history import CancelRequested, Parent, encode_event
 from ..records import Continuation, NewActivity, StartRequest, Status
 from ._statements import SQL
@@ -80,7 +80,7 @@ def decode_failure(stored: bytes | None) -> Failure | None:
 class Tx:
     """One transaction: the connection, the store's time, and whom to wake once it is committed."""
 
-    __slots__ = ("conn", "execute", "finished", "now", "topics")
+    __slots__ = ("conn", "earliest", "execute", "finished", "now", "topics")
 
     def __init__(self, conn: sqlite3.Connection, now: int) -> None:
         self.conn = conn
@@ -88,6 +88,12 @@ class Tx:
         self.now = now
         self.topics: set[str] = set()
         self.finished: list[str] = []
+        self.earliest: int | None = None
+
+    def plan(self, at: int | None) -> None:
+        """Something comes due then; who sweeps is woken if it is earlier than what was known."""
+        if at is not None and (self.earliest is None or at < self.earliest):
+            self.earliest = at
 
     # --- inbox
 
@@ -115,8 +121,7 @@ class Tx:
                 schedule_to_start=new.schedule_to_start,
                 heartbeat=new.heartbeat,
             )
-            if deadline is not None:
-                self.topics.add(DUE)
+            self.plan(deadline)
         self.execute(
             SQL["insert_activity"],
             (
@@ -156,7 +161,11 @@ class Tx:
         self.execute(
             SQL["offer_activity"], (due_at, attempt, last_failure, deadline, serial, number)
         )
-        self.topics.add(ACTIVITIES if due_at <= self.now else DUE)
+        self.plan(deadline)
+        if due_at <= self.now:
+            self.topics.add(ACTIVITIES)
+        else:
+            self.plan(due_at)
 
     def end_activity(self, serial: int, number: int, entry: bytes) -> None:
         """Drops an activity's record and gives its outcome to the run."""
@@ -202,8 +211,7 @@ class Tx:
         for seq, entry in enumerate(more, 2):
             self.execute(SQL["insert_inbox"], (serial, seq, entry, True))
         self.topics.add(TURNS)
-        if deadline is not None:
-            self.topics.add(DUE)
+        self.plan(deadline)
 
     def finish(
         self,

@@ -9,7 +9,7 @@ import msgspec
 
 from .._ids import new_token
 from .._policies import MAX_INBOX, SUSPECT_AFTER, cancelled_entry
-from .._wakeups import DUE, TURNS
+from .._wakeups import TURNS
 from ..records import (
     CancelActivity,
     ChildStart,
@@ -229,10 +229,9 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
         tx.add_activity(serial, new, run.owner)
     for number in item.cancelled_timers:
         execute(SQL["delete_timer"], (serial, number))
-    if item.timers:
-        for timer in item.timers:
-            execute(SQL["insert_timer"], (serial, timer.number, timer.due_at))
-        tx.topics.add(DUE)
+    for timer in item.timers:
+        execute(SQL["insert_timer"], (serial, timer.number, timer.due_at))
+        tx.plan(timer.due_at)
     for out in item.outbox:
         _relay(tx, serial, out)
     if item.park is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -32,6 +33,9 @@ PYTEST_DONT_REWRITE: Final = True
 _log: Final = logging.getLogger("perdure.runtime")
 
 _UNDECODABLE_PAUSE: Final = 10_000_000
+
+BEATS: Final = "beats"
+"""Wake-up within the worker: an attempt that has to heartbeat has started."""
 
 
 class ActivityRunner:
@@ -73,6 +77,12 @@ class ActivityRunner:
     def running(self) -> int:
         """Attempts that run now."""
         return len(self._attempts)
+
+    @property
+    def shortest_heartbeat(self) -> float:
+        """The shortest heartbeat time-out among running attempts, in seconds."""
+        limits = [a.task.heartbeat for a in self._attempts.values() if a.task.heartbeat is not None]
+        return min(limits) / 1e6 if limits else math.inf
 
     @property
     def free(self) -> int:
@@ -125,6 +135,8 @@ class ActivityRunner:
             live.running_here += 1
         attempt = Attempt(task, activity)
         self._attempts[task.run_id, task.number] = attempt
+        if task.heartbeat is not None:
+            self._backend.wakeups.notify(BEATS)
         attempt.job = self._loop.create_task(self._run(attempt, live), name=f"activity {task.name}")
 
     # --- running ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from perdure import (
     ApplicationError,
     DataConverter,
     Failure,
+    JsonConverter,
     PayloadError,
     RemoteError,
     UsageError,
@@ -28,6 +29,7 @@ from perdure_backends.records import ActivityTask
 
 PYTEST_DONT_REWRITE: Final = True
 
+_PLAIN: Final = DataConverter()
 _json_encoder: Final = msgspec.json.Encoder()
 
 
@@ -193,7 +195,14 @@ async def _run_in_process(attempt: Attempt, converter: DataConverter, pools: Poo
             f"activity {attempt.task.name!r} is a method and can't run in a process pool: its "
             "instance would have to be copied; make it a plain function"
         )
+    signature = attempt.activity.definition.signature
     plain = converter.unwrap(attempt.task.input)
+    if not isinstance(converter.converter, JsonConverter):
+        # The child converts as Perdure does by itself; a converter of the user's stays here.
+        args, kwargs = signature.converted(converter).decode(attempt.task.input)
+        plain = signature.converted(_PLAIN).encode(
+            signature.bind(tuple(args), kwargs), checked=True
+        )
     try:
         ok, payload = await asyncio.get_running_loop().run_in_executor(
             pools.processes(), run_in_child, function.__module__, function.__qualname__, plain
@@ -205,7 +214,10 @@ async def _run_in_process(attempt: Attempt, converter: DataConverter, pools: Poo
         ) from error
     if not ok:
         raise RemoteError(msgspec.json.decode(payload, type=Failure))
-    return converter.wrap(payload)
+    if isinstance(converter.converter, JsonConverter):
+        return converter.wrap(payload)
+    value = signature.converted(_PLAIN).result.decode(payload)
+    return signature.converted(converter).result.encode_checked(value)
 
 
 def run_in_child(module: str, qualname: str, payload: bytes) -> tuple[bool, bytes]:
@@ -217,8 +229,7 @@ def run_in_child(module: str, qualname: str, payload: bytes) -> tuple[bool, byte
         if not isinstance(target, Activity):
             raise UsageError(f"{module}.{qualname} is not an activity at module level")
         activity = cast("Activity[..., Any]", target)
-        converter = DataConverter()
-        signature = activity.definition.signature.converted(converter)
+        signature = activity.definition.signature.converted(_PLAIN)
         args, kwargs = signature.decode(payload)
         return True, signature.result.encode_checked(activity.definition.function(*args, **kwargs))
     except BaseException as error:

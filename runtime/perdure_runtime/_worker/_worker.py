@@ -27,7 +27,7 @@ from perdure_backends.records import ActivityClaim, ActivityTask, ClaimedTurns, 
 from .._durations import as_seconds
 from .._registry import Registry, build_id
 from .._services import Services
-from ._activities import ActivityRunner
+from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
 from ._session import Session
 from ._turns import Turns
@@ -233,7 +233,7 @@ class Worker:
             self._spawn("turns", TURNS, self._claim_turns),
             self._spawn("activities", ACTIVITIES, self._claim_activities),
             self._spawn("sweep", DUE, self._sweep),
-            self._spawn("beats", "beats", self._beat),
+            self._spawn("beats", BEATS, self._beat),
         ]
 
     def _spawn(
@@ -485,7 +485,7 @@ class Worker:
 
     async def _beat(self) -> float | None:
         await self._activities.beat()
-        return min(self._poll, 1.0)
+        return min(self._poll, 1.0, self._activities.shortest_heartbeat / 3)
 
 
 class _Capacity:

@@ -27,10 +27,7 @@ async def wrong_arguments(bank: Bank) -> None:
 async def wrong_results() -> None:
     text: str = await add(1, 2)  # E: assignment | reportAssignmentType
     number: int = add(1, 2)  # E: assignment | reportAssignmentType
-    invoice: Invoice = (
-        await checkout.options(id="x")(Order(1)),
-        5,
-    )  # E: assignment | reportAssignmentType
+    invoice: Invoice = await add(1, 2)  # E: assignment | reportAssignmentType
     one, two = await asyncio.gather(add(1, 2), render(Order(1)))
     one.total  # E: attr-defined | reportAttributeAccessIssue, reportUnknownMemberType
     two.net  # E: attr-defined | reportAttributeAccessIssue, reportUnknownMemberType
@@ -67,9 +64,7 @@ async def wrong_clients(client: Client) -> None:
     print(total)
 
 
-@activity(
-    retries=5
-)  # E: call-overload, untyped-decorator | reportCallIssue, reportUntypedFunctionDecorator
+@activity(retries=5)  # E: call-overload, untyped-decorator | reportCallIssue, reportUntypedFunctionDecorator
 def wrong_decorator() -> None: ...
 
 
