@@ -98,6 +98,11 @@ def test_a_session_at_the_terminal(terminal: Terminal) -> None:
     assert "b is negative" in failed.stderr
     assert terminal.json("result", "bad", code=1)["failure"]["cause"]["type"] == "ValueError"
     assert terminal.json("start", "waits", "--id", "w")["id"] == "w"
+    assert [one["queues"] for one in terminal.json("workers")] == [["default"]]
+    terminal.run("start", "sums", "1", "2", "--id", "elsewhere", "--queue", "other")
+    assert "no worker offers workflow 'sums' version 1 on queue 'other'" in (
+        terminal.run("show", "elsewhere").stdout
+    )
     shown = terminal.run("show", "a").stdout
     for part in ("completed", "sums", "activity_scheduled", "activity_completed", "[1, 2]"):
         assert part in shown

@@ -52,7 +52,8 @@ def test_product_code_has_no_assert_and_is_not_rewritten() -> None:
         text = path.read_text(encoding="utf-8")
         asserts = [n.lineno for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Assert)]
         assert asserts == [], path
-        assert "PYTEST_DONT_REWRITE" in text or path.name == "__main__.py", path
+        # Pytest looks for it in the docstring, and nowhere else.
+        assert "PYTEST_DONT_REWRITE" in (ast.get_docstring(ast.parse(text)) or ""), path
 
 
 def test_packages_are_typed() -> None:

@@ -1,12 +1,13 @@
-"""Random ids, many to one read of the system's generator."""
+"""Random ids, many to one read of the system's generator.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from typing import Final
-
-PYTEST_DONT_REWRITE: Final = True
 
 _BYTES: Final = 16
 _BATCH: Final = 256

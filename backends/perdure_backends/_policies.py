@@ -1,4 +1,7 @@
-"""Decisions that every store takes alike: retries, time-outs, suspects."""
+"""Decisions that every store takes alike: retries, time-outs, suspects.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,21 @@ from perdure import Failure, Retry
 
 from .history import ActivityFailed, ChildFailed, Parent, encode_event
 
-PYTEST_DONT_REWRITE: Final = True
-
 MAX_LOSSES: Final = 3
 """Losses of a lone owner after which a run is parked, or an activity's attempt fails."""
+
+
+def convicted(lone_losses: int, all_losses: int) -> bool:
+    """Whether the losses say that something kills its workers, and not that workers are killed.
+
+    Args:
+        lone_losses: sessions that were lost while it executed alone.
+        all_losses: all sessions that were lost since the first of them. Where others die about
+            as often, it is the surroundings that kill, and no innocent must pay for that.
+    """
+    unrelated = all_losses - lone_losses
+    return lone_losses >= MAX_LOSSES and 2 * unrelated <= lone_losses
+
 
 SUSPECT_AFTER: Final = 2
 """Losses in company after which something is run alone."""

@@ -1,4 +1,7 @@
-"""From a URL to a store; drivers are imported when they are asked for."""
+"""From a URL to a store; drivers are imported when they are asked for.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from perdure import InvalidOptionError
 
 from .contract import Backend
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class _Factory(Protocol):

@@ -2,6 +2,8 @@
 
 A wake-up is a hint. Whoever waits looks at the store first and after each hint, and a slow poll
 backs up hints that never came.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Final
-
-PYTEST_DONT_REWRITE: Final = True
 
 TURNS: Final = "turns"
 """An instance may be claimable."""

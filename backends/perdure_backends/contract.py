@@ -16,12 +16,14 @@ Promises that hold for every method:
 - An instance with its inbox, history, timers and activities is one unit of atomicity. Nothing
   observable may depend on two instances changing together: what goes to another instance is an
   outbox, relayed at least once and in order for each pair of sender and receiver.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ._wakeups import Wakeups
 from .records import (
@@ -42,6 +44,7 @@ from .records import (
     Pending,
     RemoveResult,
     SendResult,
+    SessionRecord,
     SessionStart,
     StartOutcome,
     StartRequest,
@@ -49,8 +52,6 @@ from .records import (
     TurnClaim,
     TurnCommit,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class SessionKeeper(Protocol):
@@ -201,7 +202,8 @@ class Backend(Protocol):
         A session is lost when its lease ended, or on positive proof that its process is gone.
         What it owned is free again; attempts and turns that were executing are marked: those that
         executed alone count a loss, others become suspects at their second loss. At the third
-        loss alone a run is parked as ``crashes`` and an activity's attempt fails so.
+        loss alone a run is parked as ``crashes`` and an activity fails so, unless other sessions
+        were lost about as often meanwhile (see :func:`._policies.convicted`).
         """
         ...
 
@@ -234,6 +236,15 @@ class Listing(Protocol):
 
     async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
         """A page of runs, newest start first; stable while instances come and go."""
+        ...
+
+
+@runtime_checkable
+class Liveness(Protocol):
+    """Optional: shows who works."""
+
+    async def list_sessions(self) -> list[SessionRecord]:
+        """Sessions, the oldest first."""
         ...
 
 

@@ -7,6 +7,8 @@ carry a number that counts through the whole run; what is received later refers 
 Stored form: MessagePack of ``[format version, turn, time, [event, …]]``, each event an array that
 starts with its tag. Fields are only ever added at the end, with defaults. A reader that meets a
 newer format version or an unknown tag raises :class:`NewerHistoryError`.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 from perdure import Failure, PayloadError
-
-PYTEST_DONT_REWRITE: Final = True
 
 FORMAT_VERSION: Final = 1
 

@@ -2,19 +2,19 @@
 
 All times are microseconds since the epoch by the store's clock, all durations microseconds.
 Payloads and inbox entries are opaque bytes to a store.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from perdure import Failure, Retry
 
 from .history import Parent
-
-PYTEST_DONT_REWRITE: Final = True
 
 RunningPolicy: TypeAlias = Literal["error", "use_existing", "replace"]
 FinishedPolicy: TypeAlias = Literal["allow", "reject"]
@@ -40,6 +40,13 @@ class Status(enum.StrEnum):
 # --- sessions -------------------------------------------------------------------------------
 
 
+class Offer(msgspec.Struct, frozen=True, array_like=True):
+    """A workflow that a worker can run: a registered name and a version."""
+
+    workflow: str
+    version: int
+
+
 class SessionStart(Record, frozen=True):
     """A worker process presents itself.
 
@@ -49,6 +56,7 @@ class SessionStart(Record, frozen=True):
         lease: how long the session lives after each renewal.
         label: host and process for people.
         queues: queues that it serves.
+        workflows, activities: what it offers on them.
     """
 
     id: str
@@ -56,6 +64,16 @@ class SessionStart(Record, frozen=True):
     lease: int
     label: str = ""
     queues: tuple[str, ...] = ()
+    workflows: tuple[Offer, ...] = ()
+    activities: tuple[str, ...] = ()
+
+
+class SessionRecord(Record, frozen=True):
+    """A session as the store knows it; lost ones are there until somebody sweeps."""
+
+    start: SessionStart
+    opened_at: int
+    expires_at: int
 
 
 # --- starting and messages ------------------------------------------------------------------
@@ -120,13 +138,6 @@ class SendResult(enum.StrEnum):
 
 
 # --- turns ----------------------------------------------------------------------------------
-
-
-class Offer(msgspec.Struct, frozen=True, array_like=True):
-    """A workflow that a worker can run: a registered name and a version."""
-
-    workflow: str
-    version: int
 
 
 class TurnClaim(Record, frozen=True):

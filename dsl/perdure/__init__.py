@@ -1,4 +1,7 @@
-"""Perdure: durable workflows as ordinary async functions. All that a file with workflows needs."""
+"""Perdure: durable workflows as ordinary async functions. All that a file with workflows needs.
+
+PYTEST_DONT_REWRITE
+"""
 
 from ._activity import Activity as Activity
 from ._activity import ActivityOptions as ActivityOptions
@@ -83,8 +86,6 @@ from ._retry import Retry as Retry
 from ._workflow import Workflow as Workflow
 from ._workflow import WorkflowOptions as WorkflowOptions
 from ._workflow import workflow as workflow
-
-PYTEST_DONT_REWRITE = True
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,7 @@
-"""Activities: functions with side effects, run by workers and recorded by workflows."""
+"""Activities: functions with side effects, run by workers and recorded by workflows.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,6 @@ from ._futures import ActivityFuture
 from ._names import check_name, check_queue, default_name
 from ._retry import Retry
 from ._signature import Signature, describe
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -1,4 +1,7 @@
-"""What a running activity can ask about itself."""
+"""What a running activity can ask about itself.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from ._errors import UsageError
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 

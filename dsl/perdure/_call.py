@@ -1,10 +1,11 @@
-"""A call kept for later: the target with its options, and its bound arguments."""
+"""A call kept for later: the target with its options, and its bound arguments.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
-
-PYTEST_DONT_REWRITE: Final = True
+from typing import Any, Generic, TypeVar
 
 R_co = TypeVar("R_co", covariant=True)
 

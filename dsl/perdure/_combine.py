@@ -1,4 +1,7 @@
-"""Waiting for several things: what asyncio leaves out or can't do reproducibly."""
+"""Waiting for several things: what asyncio leaves out or can't do reproducibly.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ import asyncio
 import collections
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator
 from contextvars import Context
-from typing import Any, Final, TypeVar, cast
-
-PYTEST_DONT_REWRITE: Final = True
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 

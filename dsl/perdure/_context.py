@@ -3,6 +3,8 @@
 The runtime's event loop carries a :class:`WorkflowContext`; the functions and objects of this
 package find it through the running loop and go through nothing else. So a workflow module needs
 this package alone, and the same code can be driven by a worker, a tester or a replayer.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from ._activity import Activity
     from ._messages import Signal
     from ._workflow import Workflow
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class WorkflowInfo(msgspec.Struct, frozen=True):

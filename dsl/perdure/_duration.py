@@ -1,14 +1,15 @@
-"""Durations: seconds as numbers, or ``timedelta``, wherever one is asked for."""
+"""Durations: seconds as numbers, or ``timedelta``, wherever one is asked for.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from ._errors import InvalidOptionError
-
-PYTEST_DONT_REWRITE: Final = True
 
 Duration: TypeAlias = float | timedelta
 """Seconds, or a ``timedelta``."""

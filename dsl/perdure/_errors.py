@@ -44,15 +44,15 @@
 
 Two more classes are control flow, derive from ``BaseException`` and are never to be caught by
 workflow code: :class:`Evicted` and :class:`ContinueAsNew`.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from ._failure import Failure
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class PerdureError(Exception):

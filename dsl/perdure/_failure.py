@@ -1,4 +1,7 @@
-"""The record of a failure: what is left of an exception once it leaves its process."""
+"""The record of a failure: what is left of an exception once it leaves its process.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import traceback
 from typing import Final, cast
 
 import msgspec
-
-PYTEST_DONT_REWRITE: Final = True
 
 MAX_CHAIN: Final = 16
 MAX_STACK: Final = 8192

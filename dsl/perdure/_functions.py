@@ -1,11 +1,14 @@
-"""Deterministic helpers: the durable counterparts of clock, random numbers and waiting."""
+"""Deterministic helpers: the durable counterparts of clock, random numbers and waiting.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ._context import WorkflowInfo, current, find_context
 from ._duration import Duration, seconds
@@ -16,8 +19,6 @@ if TYPE_CHECKING:  # each costs milliseconds at import and serves annotations al
     import uuid
 
     from typing_extensions import TypeForm
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 

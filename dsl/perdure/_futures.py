@@ -1,12 +1,13 @@
-"""Typed futures of durable work. They are ``asyncio`` futures: ``gather`` and friends take them."""
+"""Typed futures of durable work. They are ``asyncio`` futures: ``gather`` and friends take them.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
-
-PYTEST_DONT_REWRITE: Final = True
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 

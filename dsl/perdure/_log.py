@@ -1,4 +1,7 @@
-"""A logger for workflow code: silent while history is replayed."""
+"""A logger for workflow code: silent while history is replayed.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 from ._context import find_context
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class WorkflowLogger(logging.LoggerAdapter[logging.Logger]):

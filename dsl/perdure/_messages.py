@@ -1,9 +1,12 @@
-"""Typed messages that both sides import: the workflow receives what a client sends."""
+"""Typed messages that both sides import: the workflow receives what a client sends.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._context import current
 from ._conversion import DataConverter, Serializer
@@ -12,8 +15,6 @@ from ._names import check_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 

@@ -1,4 +1,7 @@
-"""Names, ids and queues: what is allowed, and why something was refused."""
+"""Names, ids and queues: what is allowed, and why something was refused.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ._errors import InvalidIdError, InvalidOptionError
-
-PYTEST_DONT_REWRITE: Final = True
 
 MAX_LENGTH: Final = 512
 DEFAULT_QUEUE: Final = "default"

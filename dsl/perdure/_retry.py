@@ -1,17 +1,18 @@
-"""How often and how fast a failed activity is tried again."""
+"""How often and how fast a failed activity is tried again.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from ._duration import Duration, seconds
 from ._errors import InvalidOptionError
 from ._failure import Failure
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

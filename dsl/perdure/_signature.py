@@ -1,4 +1,7 @@
-"""A function's signature as the converter and the checks see it."""
+"""A function's signature as the converter and the checks see it.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ from ._errors import (
     PayloadError,
     RegistrationError,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,

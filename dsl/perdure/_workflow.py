@@ -1,4 +1,7 @@
-"""Workflows: ``async def`` functions whose awaits are recorded."""
+"""Workflows: ``async def`` functions whose awaits are recorded.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,6 @@ from ._errors import ContinueAsNew, DefinitionError, InvalidOptionError, Outside
 from ._futures import WorkflowFuture
 from ._names import check_id, check_name, check_queue, default_name
 from ._signature import Signature, describe
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,4 +1,7 @@
-"""For those who execute workflows and activities (the runtime, testers); not for workflow code."""
+"""For those who execute workflows and activities (the runtime, testers); not for workflow code.
+
+PYTEST_DONT_REWRITE
+"""
 
 from ._activity import ActivityDefinition as ActivityDefinition
 from ._activity_context import ActivityContext as ActivityContext
@@ -9,8 +12,6 @@ from ._names import check_id as check_id
 from ._names import check_name as check_name
 from ._names import check_queue as check_queue
 from ._workflow import WorkflowDefinition as WorkflowDefinition
-
-PYTEST_DONT_REWRITE = True
 
 __all__ = [
     "DEFAULT_QUEUE",

@@ -1,4 +1,7 @@
-"""Worker, client and tools that run durable workflows against a store."""
+"""Worker, client and tools that run durable workflows against a store.
+
+PYTEST_DONT_REWRITE
+"""
 
 from perdure_backends.records import InstanceRecord as InstanceRecord
 from perdure_backends.records import ListFilter as ListFilter
@@ -12,8 +15,6 @@ from ._services import Services as Services
 from ._sync import SyncClient as SyncClient
 from ._sync import SyncHandle as SyncHandle
 from ._worker import Worker as Worker
-
-PYTEST_DONT_REWRITE = True
 
 __all__ = [
     "Client",

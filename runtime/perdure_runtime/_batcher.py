@@ -2,6 +2,8 @@
 
 A batch is formed while the previous one is on its way; nobody waits while the store is idle. An
 error that one item causes splits the batch, so that it harms no other item.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from perdure import BackendUnavailableError
-
-PYTEST_DONT_REWRITE: Final = True
 
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741

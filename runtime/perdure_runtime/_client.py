@@ -1,9 +1,12 @@
-"""The client: starts instances, sends them messages, waits for results, steers and lists."""
+"""The client: starts instances, sends them messages, waits for results, steers and lists.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from perdure import (
@@ -21,7 +24,7 @@ from perdure import (
     Workflow,
 )
 from perdure.extension import DEFAULT_QUEUE, check_id, check_queue
-from perdure_backends import Backend, Listing
+from perdure_backends import Backend, Listing, Liveness
 from perdure_backends import history as h
 from perdure_backends.records import (
     Action,
@@ -29,20 +32,21 @@ from perdure_backends.records import (
     InstanceRecord,
     ListFilter,
     Message,
+    Offer,
     Pending,
     RemoveResult,
     SendResult,
+    SessionRecord,
     StartOutcome,
     StartRequest,
     StartResult,
+    Status,
 )
 
 from ._batcher import Batcher
 from ._results import ResultWatcher, outcome_of
 from ._services import Services
 from ._worker._commits import start_request
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -195,6 +199,35 @@ class Client:
             after = page.after
             if after is None:
                 return
+
+    async def workers(self) -> Sequence[SessionRecord]:
+        """Sessions of workers, the oldest first, with what they offer.
+
+        Raises:
+            UsageError: the store can't say.
+        """
+        if not isinstance(self._backend, Liveness):
+            raise UsageError(f"the store {self._backend.url} can't list sessions")
+        return await self._backend.list_sessions()
+
+    async def unoffered(self, record: InstanceRecord, pending: Pending) -> Sequence[str]:
+        """What a running instance waits for that no worker offers, in words; empty if nothing."""
+        if record.status is not Status.RUNNING:
+            return []
+        sessions = [session.start for session in await self.workers()]
+        missing: list[str] = []
+        offer = Offer(record.workflow, record.version)
+        if not any(offer in s.workflows and record.queue in s.queues for s in sessions):
+            missing.append(
+                f"no worker offers workflow {record.workflow!r} version {record.version} "
+                f"on queue {record.queue!r}"
+            )
+        for activity in pending.activities:
+            if activity.state != "running" and not any(
+                activity.name in s.activities and activity.queue in s.queues for s in sessions
+            ):
+                missing.append(f"no worker offers {activity.name!r} on queue {activity.queue!r}")
+        return missing
 
     # --- for handles ------------------------------------------------------------------------------
 

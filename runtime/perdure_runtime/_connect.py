@@ -1,11 +1,14 @@
-"""Opening stores, and worker and client in one."""
+"""Opening stores, and worker and client in one.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from perdure import DataConverter, Workflow
 from perdure_backends import Backend, open_backend
@@ -13,8 +16,6 @@ from perdure_backends import Backend, open_backend
 from ._client import Client, Handle
 from ._registry import definitions_in
 from ._worker import Worker
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,12 +1,11 @@
-"""Durations of options as the store's microseconds."""
+"""Durations of options as the store's microseconds.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Final
-
 from perdure import Duration, InvalidOptionError
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def microseconds(duration: Duration | None) -> int | None:

@@ -1,4 +1,7 @@
-"""What a worker can run: workflows and activities by name, with their declared collisions."""
+"""What a worker can run: workflows and activities by name, with their declared collisions.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ from typing import Any, Final, cast
 
 from perdure import Activity, DataConverter, RegistrationError, Workflow
 from perdure_backends.records import Offer
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Registry:

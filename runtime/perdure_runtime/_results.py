@@ -1,4 +1,7 @@
-"""Waiting for ends of runs: one watcher for all who wait in a client."""
+"""Waiting for ends of runs: one watcher for all who wait in a client.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,6 @@ from perdure import (
 )
 from perdure_backends import Backend
 from perdure_backends.records import InstanceRecord, Status
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 

@@ -2,6 +2,8 @@
 
 Nothing in worker and client reads a clock but their event loop's, or draws randomness but from
 here. A simulation injects its own and runs a whole cluster on one loop with virtual time.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -11,11 +13,9 @@ import dataclasses
 import random
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from perdure_backends import new_id
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Running(Protocol):

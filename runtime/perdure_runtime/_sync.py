@@ -1,4 +1,7 @@
-"""The client for synchronous code: Django, Flask, scripts. Thin over the asynchronous one."""
+"""The client for synchronous code: Django, Flask, scripts. Thin over the asynchronous one.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from perdure import Call, DataConverter, Duration, Signal, UsageError, Workflow
 from perdure_backends import Backend
@@ -16,8 +19,6 @@ from perdure_backends.records import InstanceRecord, ListFilter, Pending
 
 from ._client import Client, Handle
 from ._connect import connect
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,11 +13,13 @@ from perdure_runtime import Client, Local, Worker, connect
 Run = Callable[..., AbstractAsyncContextManager[Local]]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh store."""
     if request.param == "memory":
         return "memory://"
+    if request.param == "sqlite-memory":
+        return "sqlite:///:memory:"
     return f"sqlite:///{tmp_path / 'store.db'}?synchronous=NORMAL"
 
 

@@ -135,7 +135,12 @@ def test_what_nobody_offers_waits_and_is_shown(url: str) -> None:
                     return bool((await waiting.pending()).activities)
 
                 await eventually(scheduled)
-                assert (await waiting.pending()).activities[0].state == "waiting"
+                pending = await waiting.pending()
+                assert pending.activities[0].state == "waiting"
+                missing = await client.unoffered(await waiting.describe(), pending)
+                assert missing == ["no worker offers 'a' on queue 'default'"]
+                missing = await client.unoffered(await unknown.describe(), await unknown.pending())
+                assert missing == ["no worker offers workflow 'flow' version 1 on queue 'default'"]
                 assert await unknown.state() == "running"
                 assert (await unknown.describe()).turn == 0
             async with Worker(backend, workflows=[old_code], activities=[a, b]):

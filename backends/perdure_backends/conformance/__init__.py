@@ -10,6 +10,8 @@ A store of your own is checked by ten lines::
         asyncio.run(run_case(case, lambda clock: MyBackend(tmp_path / "x.db", clock=clock)))
 
 Each case gets a fresh, empty store whose clock it sets itself.
+
+PYTEST_DONT_REWRITE
 """
 
 from . import _activities, _messages, _runs, _sessions, _steering, _turns
@@ -19,8 +21,6 @@ from ._harness import ConformanceError as ConformanceError
 from ._harness import Harness as Harness
 from ._harness import TestClock as TestClock
 from ._harness import run_case as run_case
-
-PYTEST_DONT_REWRITE = True
 
 _MODULES = (_activities, _messages, _runs, _sessions, _steering, _turns)
 

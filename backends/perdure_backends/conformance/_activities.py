@@ -1,8 +1,9 @@
-"""Activities: claims, attempts, outcomes, time-outs, heartbeats, cancellation."""
+"""Activities: claims, attempts, outcomes, time-outs, heartbeats, cancellation.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from perdure import Failure, Retry
 
@@ -16,8 +17,6 @@ from ..records import (
     TurnTask,
 )
 from ._harness import SECOND, Harness, case, expect, expect_true
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def _result(task: ActivityTask, **more: object) -> ActivityResult:

@@ -1,4 +1,7 @@
-"""What the cases are written with: a clock, a store, and short ways to say what happens."""
+"""What the cases are written with: a clock, a store, and short ways to say what happens.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,6 @@ from ..records import (
     TurnCommit,
     TurnTask,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 SECOND: Final = 1_000_000
 START: Final = 1_700_000_000 * SECOND

@@ -1,14 +1,13 @@
-"""Signals and other messages: numbered, in order, none dropped, none doubled."""
+"""Signals and other messages: numbered, in order, none dropped, none doubled.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from ..history import SignalReceived, decode_event
 from ..records import Delivery, Message, SendResult
 from ._harness import Harness, case, expect
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def _names(entries: list[bytes]) -> list[str]:

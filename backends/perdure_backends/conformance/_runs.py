@@ -1,8 +1,9 @@
-"""Starting, finishing, continuing, removing, listing."""
+"""Starting, finishing, continuing, removing, listing.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from ..contract import Listing
 from ..history import Parent, WorkflowStarted, decode_event, encode_event
@@ -18,8 +19,6 @@ from ..records import (
     Status,
 )
 from ._harness import SECOND, Harness, case, expect, expect_true
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 @case

@@ -1,14 +1,14 @@
-"""Leases of worker processes: renewal, loss, suspects."""
+"""Leases of worker processes: renewal, loss, suspects.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Final
-
+from ..contract import Liveness
 from ..history import ActivityFailed, decode_event
-from ..records import ActivityResult, CommitResult
-from ._harness import Harness, case, expect, expect_true
-
-PYTEST_DONT_REWRITE: Final = True
+from ..records import ActivityResult, CommitResult, Offer, SessionRecord, SessionStart
+from ._harness import SECOND, Harness, case, expect, expect_true
 
 
 async def _lose(t: Harness, session: str) -> tuple[str, ...]:
@@ -121,6 +121,18 @@ async def an_instance_that_kills_its_worker_is_parked(t: Harness) -> None:
 
 
 @case
+async def where_workers_are_killed_at_random_nobody_is_blamed(t: Harness) -> None:
+    await _survivor(t)
+    await t.start("a")
+    for i in range(6):
+        await t.session(f"bystander{i}")
+        await t.session(f"s{i}")
+        expect(len((await t.claim(f"s{i}", alone=i > 0)).tasks), 1, f"claim {i}")
+        expect(len(await _lose(t, f"s{i}")), 2, "lost")
+    expect(await t.state("a"), "running", "state")
+
+
+@case
 async def an_activity_that_kills_its_worker_fails(t: Harness) -> None:
     await _survivor(t)
     await t.session()
@@ -152,6 +164,28 @@ async def a_session_hands_back_what_it_never_heard_of(t: Harness) -> None:
     expect(len((await t.claim("s2")).tasks), 1, "free instance")
     expect((await t.claim_activity("s2")).attempt, 1, "the attempt is not counted")
     await t.applied(known)
+
+
+@case
+async def sessions_are_shown_with_what_they_offer(t: Harness) -> None:
+    if not isinstance(t.backend, Liveness):
+        return
+    start = SessionStart(
+        id="s1",
+        build="b7",
+        lease=15 * SECOND,
+        label="host:1",
+        queues=("q",),
+        workflows=(Offer("flow", 2),),
+        activities=("act",),
+    )
+    await t.backend.open_session(start)
+    record = SessionRecord(
+        start=start, opened_at=t.clock.time, expires_at=t.clock.time + 15 * SECOND
+    )
+    expect(await t.backend.list_sessions(), [record], "sessions")
+    await t.backend.end_session("s1")
+    expect(await t.backend.list_sessions(), [], "after its end")
 
 
 @case

@@ -1,14 +1,13 @@
-"""What operators do: it wins over a turn in flight."""
+"""What operators do: it wins over a turn in flight.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from ..history import Parent
 from ..records import Action, ChildStart, CommitResult, ControlResult, NewTimer
 from ._harness import SECOND, Harness, case, expect
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 @case

@@ -1,8 +1,9 @@
-"""Claims, commits, fencing, timers."""
+"""Claims, commits, fencing, timers.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from ..history import TimerFired, decode_event, decode_turn
 from ..records import (
@@ -15,8 +16,6 @@ from ..records import (
     Settled,
 )
 from ._harness import SECOND, Harness, case, expect, expect_true
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 @case

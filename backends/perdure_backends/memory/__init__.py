@@ -1,11 +1,12 @@
-"""The store in this process's memory: for tests, scripts and simulation. Nothing is kept."""
+"""The store in this process's memory: for tests, scripts and simulation. Nothing is kept.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 from .._urls import option_error
 from ._backend import MemoryBackend as MemoryBackend
-
-PYTEST_DONT_REWRITE = True
 
 __all__ = ["MemoryBackend", "from_url"]
 

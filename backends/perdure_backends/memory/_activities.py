@@ -1,17 +1,19 @@
-"""Activities, sessions and housekeeping of the memory store."""
+"""Activities, sessions and housekeeping of the memory store.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Container
-from typing import Final
 
 from perdure import Failure
 
 from .._policies import (
-    MAX_LOSSES,
     activity_failed,
     cancelled_entry,
+    convicted,
     crash_failure,
     retry_at,
     timeout_failure,
@@ -30,12 +32,10 @@ from ..records import (
 from ._ending import end_from_outside
 from ._state import ActivityRow, Run, Session, State
 
-PYTEST_DONT_REWRITE: Final = True
-
 
 def has_suspects(state: State, offers: Container[tuple[str, int]], queues: Container[str]) -> bool:
     """Whether something waits that must run alone."""
-    return state.had_losses and (
+    return state.lost_sessions > 0 and (
         any(
             run.suspect
             and run.owner is None
@@ -182,7 +182,7 @@ def lose_session(state: State, session: Session) -> None:
     """Frees what a lost session owned, and marks what may have killed it."""
     now = state.clock()
     rows = list(session.activities.values())
-    state.had_losses = True
+    state.lost_sessions += 1
     executing = sum(run.executing for run in session.runs.values()) + len(rows)
     for run in list(session.runs.values()):
         if run.executing:
@@ -194,12 +194,19 @@ def lose_session(state: State, session: Session) -> None:
     del state.sessions[session.start.id]
 
 
+def _count_loss(state: State, item: Run | ActivityRow, *, alone: bool) -> bool:
+    """Counts the loss of an owner; whether it is convicted of having caused it."""
+    if not alone:
+        item.losses += 1
+        return False
+    if item.lone_losses == 0:
+        item.loss_base = state.lost_sessions - 1
+    item.lone_losses += 1
+    return convicted(item.lone_losses, state.lost_sessions - item.loss_base)
+
+
 def _count_run_loss(state: State, run: Run, *, alone: bool, build: str, now: int) -> None:
-    if alone:
-        run.lone_losses += 1
-    else:
-        run.losses += 1
-    if run.lone_losses >= MAX_LOSSES:
+    if _count_loss(state, run, alone=alone):
         message = f"its worker process died {run.lone_losses} times while it ran a turn alone"
         state.set_park(run, Park(reason="crashes", message=message, build=build, at=now))
     state.disown(run)
@@ -208,13 +215,10 @@ def _count_run_loss(state: State, run: Run, *, alone: bool, build: str, now: int
 def _count_activity_loss(state: State, row: ActivityRow, *, alone: bool, now: int) -> None:
     state.disown_activity(row)
     row.attempt -= 1  # a lost owner is not a failed attempt
-    if alone:
-        row.lone_losses += 1
-    else:
-        row.losses += 1
+    guilty = _count_loss(state, row, alone=alone)
     if row.cancel:
         fail_activity(state, row, cancelled_entry(row.new.number))
-    elif row.lone_losses >= MAX_LOSSES:
+    elif guilty:
         failure = crash_failure(row.lone_losses)
         fail_activity(state, row, activity_failed(row.new.number, failure, "failed"))
     else:

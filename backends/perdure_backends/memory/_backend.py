@@ -1,4 +1,7 @@
-"""The memory store's face: the contract's methods, each under one lock."""
+"""The memory store's face: the contract's methods, each under one lock.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from .._ids import new_token
 from .._wakeups import Wakeups
@@ -31,6 +33,7 @@ from ..records import (
     PendingActivity,
     RemoveResult,
     SendResult,
+    SessionRecord,
     SessionStart,
     StartOutcome,
     StartRequest,
@@ -41,8 +44,6 @@ from ..records import (
 )
 from . import _activities, _turns
 from ._state import ActivityRow, Run, Session, State
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def wall_clock() -> int:
@@ -234,6 +235,18 @@ class MemoryBackend:
                 del state.runs[run.run_id]
             state.messages.pop(instance_id, None)
             return RemoveResult.REMOVED
+
+    async def list_sessions(self) -> list[SessionRecord]:
+        """See :meth:`Liveness.list_sessions`."""
+        with self._lock:
+            return [
+                SessionRecord(
+                    start=session.start,
+                    opened_at=session.opened_at,
+                    expires_at=session.expires_at,
+                )
+                for session in self._state.sessions.values()
+            ]
 
     async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
         """See :meth:`Listing.list_instances`."""

@@ -1,8 +1,9 @@
-"""Ends of runs in the memory store, and whom they concern besides."""
+"""Ends of runs in the memory store, and whom they concern besides.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from perdure import Failure
 
@@ -10,8 +11,6 @@ from .._policies import child_ended
 from ..history import CancelRequested, encode_event
 from ..records import Status
 from ._state import Run, State
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def tell_parent(state: State, run: Run, entry: bytes | None) -> None:

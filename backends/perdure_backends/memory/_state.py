@@ -1,11 +1,13 @@
-"""What the memory store holds, and the steps from which its methods are made."""
+"""What the memory store holds, and the steps from which its methods are made.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import Final
 
 from perdure import Failure, Retry
 
@@ -21,8 +23,6 @@ from ..records import (
     StartRequest,
     Status,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Run:
@@ -43,6 +43,7 @@ class Run:
         "last_commit",
         "last_seq",
         "lone_losses",
+        "loss_base",
         "losses",
         "owner",
         "parent",
@@ -104,6 +105,7 @@ class Run:
         self.executing = False
         self.losses = 0
         self.lone_losses = 0
+        self.loss_base = 0
         self.last_commit = ""
         self.timers: dict[int, int] = {}
         self.activities: dict[int, ActivityRow] = {}
@@ -126,6 +128,7 @@ class ActivityRow:
         "due_at",
         "last_failure",
         "lone_losses",
+        "loss_base",
         "losses",
         "new",
         "owner",
@@ -148,6 +151,7 @@ class ActivityRow:
         self.last_failure: Failure | None = None
         self.losses = 0
         self.lone_losses = 0
+        self.loss_base = 0
 
     @property
     def retry(self) -> Retry:
@@ -163,10 +167,11 @@ class ActivityRow:
 class Session:
     """A worker's lease."""
 
-    __slots__ = ("activities", "expires_at", "runs", "start")
+    __slots__ = ("activities", "expires_at", "opened_at", "runs", "start")
 
     def __init__(self, start: SessionStart, now: int) -> None:
         self.start = start
+        self.opened_at = now
         self.expires_at = now + start.lease
         self.runs: dict[str, Run] = {}
         self.activities: dict[tuple[str, int], ActivityRow] = {}
@@ -191,7 +196,7 @@ class State:
         self.later: list[tuple[int, int, ActivityRow]] = []
         self.topics: set[str] = set()
         self.finished: list[str] = []
-        self.had_losses = False
+        self.lost_sessions = 0
 
     # --- inbox and wakes
 

@@ -1,8 +1,9 @@
-"""Starting, messages, claims and commits of the memory store."""
+"""Starting, messages, claims and commits of the memory store.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from .._policies import MAX_INBOX, cancelled_entry
 from ..records import (
@@ -29,8 +30,6 @@ from ..records import (
 from ._activities import has_suspects
 from ._ending import close_children, tell_parent, terminate
 from ._state import ActivityRow, Run, State
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def start(state: State, request: StartRequest) -> StartOutcome:

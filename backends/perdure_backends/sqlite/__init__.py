@@ -1,4 +1,7 @@
-"""The SQLite store: one file, shared by the processes of one machine."""
+"""The SQLite store: one file, shared by the processes of one machine.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from perdure import InvalidOptionError
 from .._urls import option_error
 from ._backend import SqliteBackend as SqliteBackend
 from ._connection import Synchronous as Synchronous
-
-PYTEST_DONT_REWRITE = True
 
 __all__ = ["SqliteBackend", "from_url"]
 

@@ -1,17 +1,18 @@
-"""Activities: claims, outcomes, heartbeats."""
+"""Activities: claims, outcomes, heartbeats.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from .._ids import new_token
 from .._policies import SUSPECT_AFTER, cancelled_entry
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
 from ._steps import Tx, decode_policy, encode_failure
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def claim_activities(tx: Tx, claim: ActivityClaim) -> list[ActivityTask]:

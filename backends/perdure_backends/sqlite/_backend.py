@@ -1,4 +1,7 @@
-"""The SQLite store's face: the contract's methods, each one transaction in one thread hop."""
+"""The SQLite store's face: the contract's methods, each one transaction in one thread hop.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ from ..records import (
     Pending,
     RemoveResult,
     SendResult,
+    SessionRecord,
     SessionStart,
     StartOutcome,
     StartRequest,
@@ -41,8 +45,6 @@ from . import _activities, _control, _liveness, _looking, _migrations, _turns
 from ._connection import Connection, Synchronous
 from ._statements import SQL
 from ._steps import Tx
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 
@@ -309,6 +311,10 @@ class SqliteBackend:
     async def remove(self, instance_id: str) -> RemoveResult:
         """See :meth:`Backend.remove`."""
         return await self._change(lambda tx: _control.remove(tx, instance_id))
+
+    async def list_sessions(self) -> list[SessionRecord]:
+        """See :meth:`Liveness.list_sessions`."""
+        return await self._connection.run(_looking.list_sessions)
 
     async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
         """See :meth:`Listing.list_instances`."""

@@ -1,4 +1,7 @@
-"""The connection: whole transactions in one hop to aiosqlite's thread, and its errors mapped."""
+"""The connection: whole transactions in one hop to aiosqlite's thread, and its errors mapped.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,6 @@ from perdure import (
     BackendReadOnlyError,
     BackendUnavailableError,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 

@@ -1,16 +1,19 @@
-"""Sessions, what comes due, and what operators do."""
+"""Sessions, what comes due, and what operators do.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from perdure import Failure
 
 from .._policies import (
-    MAX_LOSSES,
     activity_failed,
     cancelled_entry,
+    convicted,
     crash_failure,
     retry_at,
     timeout_failure,
@@ -23,9 +26,6 @@ from ._statements import SQL
 from ._steps import Policy, Tx, decode_policy, encode_failure, parent_of
 from ._turns import disown
 
-PYTEST_DONT_REWRITE: Final = True
-
-
 # --- sessions -------------------------------------------------------------------------------
 
 
@@ -36,8 +36,7 @@ def open_session(tx: Tx, session: SessionStart, proof: str) -> None:
         (
             session.id,
             session.build,
-            session.label,
-            "\n".join(session.queues),
+            msgspec.json.encode(session),
             session.lease,
             tx.now,
             tx.now + session.lease,
@@ -55,12 +54,12 @@ def end_session(tx: Tx, session_id: str) -> None:
 def retain(tx: Tx, session_id: str, runs: set[str], activities: set[str]) -> int:
     """See :meth:`Backend.retain`."""
     count = 0
-    for serial, _, _, token in tx.execute(SQL["owned_runs"], (session_id,)).fetchall():
+    for serial, _, token in tx.execute(SQL["owned_runs"], (session_id,)).fetchall():
         if token not in runs:
             disown(tx, serial)
             count += 1
     rows = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
-    for serial, number, stored, scheduled_at, attempt, cancel, _, token in rows:
+    for serial, number, stored, scheduled_at, attempt, cancel, token in rows:
         if token not in activities:
             _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
             count += 1
@@ -94,25 +93,35 @@ def _free_activity(
 
 def _lose_session(tx: Tx, session_id: str, build: str) -> None:
     """Frees what a lost session owned, and marks what may have killed it."""
+    lost = tx.execute(SQL["count_session_loss"]).fetchone()[0]
     runs = tx.execute(SQL["owned_runs"], (session_id,)).fetchall()
     activities = tx.execute(SQL["owned_activities"], (session_id,)).fetchall()
-    alone = sum(bool(executing) for _, executing, _, _ in runs) + len(activities) == 1
-    for serial, executing, lone_losses, _ in runs:
+    alone = sum(bool(executing) for _, executing, _ in runs) + len(activities) == 1
+    for serial, executing, _ in runs:
         if executing:
-            tx.execute(SQL["count_run_loss"], (not alone, alone, serial))
-            if alone and lone_losses + 1 >= MAX_LOSSES:
-                message = f"its worker died {lone_losses + 1} times while it ran a turn alone"
+            losses = _count_loss(tx, "run", (serial,), lost, alone=alone)
+            if losses:
+                message = f"its worker died {losses} times while it ran a turn alone"
                 park = Park(reason="crashes", message=message, build=build, at=tx.now)
                 tx.execute(SQL["park_run"], (msgspec.json.encode(park), build, serial))
         disown(tx, serial)
-    for serial, number, stored, scheduled_at, attempt, cancel, lone_losses, _ in activities:
-        tx.execute(SQL["count_activity_loss"], (not alone, alone, serial, number))
-        if alone and lone_losses + 1 >= MAX_LOSSES and not cancel:
-            failure = crash_failure(lone_losses + 1)
-            tx.end_activity(serial, number, activity_failed(number, failure, "failed"))
+    for serial, number, stored, scheduled_at, attempt, cancel, _ in activities:
+        losses = _count_loss(tx, "activity", (serial, number), lost, alone=alone)
+        if losses and not cancel:
+            entry = activity_failed(number, crash_failure(losses), "failed")
+            tx.end_activity(serial, number, entry)
         else:
             _free_activity(tx, serial, number, stored, scheduled_at, attempt, cancel=cancel)
     tx.execute(SQL["delete_session"], (session_id,))
+
+
+def _count_loss(tx: Tx, kind: str, key: tuple[int, ...], lost: int, *, alone: bool) -> int:
+    """Counts the loss of an owner; the number of losses if that convicts it, else 0."""
+    if not alone:
+        tx.execute(SQL[f"count_{kind}_loss"], key)
+        return 0
+    lone, total = tx.execute(SQL[f"count_lone_{kind}_loss"], (lost, *key)).fetchone()
+    return lone if convicted(lone, total) else 0
 
 
 # --- what comes due -------------------------------------------------------------------------

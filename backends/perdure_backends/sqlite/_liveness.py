@@ -6,6 +6,8 @@ taken proves that its owner is gone, provided that boot id, device and inode agr
 very file, on this very kernel. Process ids prove nothing (they are reused, and containers have
 their own). Sessions of this process are judged by a registry, never by the lock, and a fork opens
 a file of its own.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -24,8 +26,6 @@ try:
     import fcntl
 except ImportError:  # Windows: leases run out, nothing shortens them
     fcntl = None  # type: ignore[assignment]
-
-PYTEST_DONT_REWRITE: Final = True
 
 _guard: Final = threading.Lock()
 

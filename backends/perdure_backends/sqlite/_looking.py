@@ -1,4 +1,7 @@
-"""Reading: descriptions, pending work, listings."""
+"""Reading: descriptions, pending work, listings.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,15 @@ from ..records import (
     Park,
     Pending,
     PendingActivity,
+    SessionRecord,
+    SessionStart,
     Status,
 )
 from ._statements import SQL
 from ._steps import decode_failure, parent_of
 
-PYTEST_DONT_REWRITE: Final = True
-
 _park_decoder: Final = msgspec.json.Decoder(Park)
+_session_decoder: Final = msgspec.json.Decoder(SessionStart)
 
 
 def record(row: tuple[Any, ...]) -> InstanceRecord:
@@ -96,6 +100,16 @@ def pending(conn: sqlite3.Connection, run_id: str) -> Pending:
     )
     timers = tuple(NewTimer(*row) for row in conn.execute(SQL["pending_timers"], (serial,)))
     return Pending(activities=activities, timers=timers, inbox=unread)
+
+
+def list_sessions(conn: sqlite3.Connection) -> list[SessionRecord]:
+    """See :meth:`Liveness.list_sessions`."""
+    return [
+        SessionRecord(
+            start=_session_decoder.decode(start), opened_at=opened_at, expires_at=expires_at
+        )
+        for start, opened_at, expires_at in conn.execute(SQL["list_sessions"])
+    ]
 
 
 def list_instances(

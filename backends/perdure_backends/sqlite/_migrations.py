@@ -3,6 +3,8 @@
 Numbered files, applied in order, each in one transaction with the version that it makes. Expand
 and contract: ``oldest_reader`` is the oldest code that may still use the schema, so that versions
 N and N−1 can run side by side.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ from importlib.resources import files
 from typing import Final
 
 from perdure import BackendFormatError, SchemaVersionError
-
-PYTEST_DONT_REWRITE: Final = True
 
 CODE_VERSION: Final = 1
 """The schema that this code writes."""

@@ -1,11 +1,12 @@
-"""The SQL of this store, by name."""
+"""The SQL of this store, by name.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from typing import Final
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def _load() -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The steps from which the store's methods are made, within one transaction."""
+"""The steps from which the store's methods are made, within one transaction.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ from .._wakeups import ACTIVITIES, TURNS
 from ..history import CancelRequested, Parent, encode_event
 from ..records import Continuation, NewActivity, StartRequest, Status
 from ._statements import SQL
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):

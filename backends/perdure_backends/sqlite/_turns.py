@@ -1,9 +1,12 @@
-"""Starting, messages, claims and commits."""
+"""Starting, messages, claims and commits.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -33,8 +36,6 @@ from ..records import (
 )
 from ._statements import SQL
 from ._steps import Tx, parent_of
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def start(tx: Tx, request: StartRequest) -> StartOutcome:

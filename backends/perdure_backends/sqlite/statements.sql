@@ -196,8 +196,8 @@ UPDATE activities SET details = ? WHERE run = ? AND number = ?
 UPDATE activities SET deadline_at = ? WHERE run = ? AND number = ?
 
 -- name: insert_session
-INSERT OR IGNORE INTO sessions (id, build, label, queues, lease, opened_at, expires_at, proof)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO sessions (id, build, start, lease, opened_at, expires_at, proof)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: renew_session
 UPDATE sessions SET expires_at = ?1 + lease WHERE id = ?2 AND expires_at > ?1
@@ -208,22 +208,38 @@ SELECT build FROM sessions WHERE id = ?
 -- name: delete_session
 DELETE FROM sessions WHERE id = ?
 
+-- name: list_sessions
+SELECT start, opened_at, expires_at FROM sessions ORDER BY opened_at, id
+
 -- name: other_sessions
 SELECT id, build, expires_at, proof FROM sessions WHERE id <> ?
 
 -- name: owned_runs
-SELECT serial, executing, lone_losses, token FROM runs WHERE owner = ?
+SELECT serial, executing, token FROM runs WHERE owner = ?
 
 -- name: owned_activities
-SELECT run, number, policy, scheduled_at, attempt, cancel, lone_losses, token FROM activities
+SELECT run, number, policy, scheduled_at, attempt, cancel, token FROM activities
 WHERE owner = ?
 
+-- name: count_session_loss
+INSERT INTO meta (key, value) VALUES ('lost_sessions', '1')
+ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)
+
 -- name: count_run_loss
-UPDATE runs SET losses = losses + ?, lone_losses = lone_losses + ? WHERE serial = ?
+UPDATE runs SET losses = losses + 1 WHERE serial = ?
+
+-- name: count_lone_run_loss
+UPDATE runs SET loss_base = CASE WHEN lone_losses = 0 THEN ?1 - 1 ELSE loss_base END,
+  lone_losses = lone_losses + 1
+WHERE serial = ?2 RETURNING lone_losses, ?1 - loss_base
 
 -- name: count_activity_loss
-UPDATE activities SET losses = losses + ?, lone_losses = lone_losses + ?
-WHERE run = ? AND number = ?
+UPDATE activities SET losses = losses + 1 WHERE run = ? AND number = ?
+
+-- name: count_lone_activity_loss
+UPDATE activities SET loss_base = CASE WHEN lone_losses = 0 THEN ?1 - 1 ELSE loss_base END,
+  lone_losses = lone_losses + 1
+WHERE run = ?2 AND number = ?3 RETURNING lone_losses, ?1 - loss_base
 
 -- name: due_timers
 SELECT run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?

@@ -1,4 +1,7 @@
-"""Codecs around payloads (compression, encryption) and the converter with its limit."""
+"""Codecs around payloads (compression, encryption) and the converter with its limit.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from typing import Any, Final, Protocol
 
 from .._errors import PayloadError, PayloadTooLargeError
 from ._json import Converter, JsonConverter, Serializer
-
-PYTEST_DONT_REWRITE: Final = True
 
 DEFAULT_LIMIT: Final = 2 * 1024 * 1024
 _MARK: Final = b"\x00"  # no JSON text starts with it, so plain payloads need no header

@@ -4,6 +4,8 @@ msgspec writes non-finite floats as ``null``, and an instance of a subclass lose
 its base does not have. Both are found by a round trip: a value is encoded, decoded as its
 annotation says, and encoded again; only when the two texts differ (or hold a ``null`` that may
 once have been a float) is the value walked to say which part is at fault.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -14,13 +16,11 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from .._errors import PayloadError, RegistrationError
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Serializer(Protocol):

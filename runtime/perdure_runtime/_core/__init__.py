@@ -2,10 +2,10 @@
 
 Nothing in this package does I/O, reads a clock or knows a store (a test guards its imports). The
 worker, the tester and the replayer all drive the same :class:`Execution`.
+
+PYTEST_DONT_REWRITE
 """
 
 from ._execution import Execution as Execution
 from ._execution import TurnResult as TurnResult
 from ._faults import Fault as Fault
-
-PYTEST_DONT_REWRITE = True

@@ -1,6 +1,8 @@
 """What of a command must be the same at a replay, as data.
 
 The table is also what a static checker of replay compatibility has to know.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from typing import Final
 
 from perdure import NonDeterminismError
 from perdure_backends import history as h
-
-PYTEST_DONT_REWRITE: Final = True
 
 IDENTITY: Final[dict[type[h.Command], tuple[str, ...]]] = {
     h.ActivityScheduled: ("number", "name"),

@@ -10,6 +10,8 @@ Laws:
    shared with anybody.
 4. A timer that is started and cancelled within one turn leaves no record, but keeps its number.
 5. After a fault nothing more is run: what was recorded stays, the instance is put aside.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -58,8 +60,6 @@ from .machines import (
     State,
     TimerMachine,
 )
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 

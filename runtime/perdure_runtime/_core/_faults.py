@@ -1,13 +1,13 @@
-"""Why a turn could not be run or replayed: what a worker parks (or fails) an instance with."""
+"""Why a turn could not be run or replayed: what a worker parks (or fails) an instance with.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
 
 from perdure import NonDeterminismError
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Signals inside a run: kept in order until somebody reads them."""
+"""Signals inside a run: kept in order until somebody reads them.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,12 @@ import collections
 import contextvars
 import inspect
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from perdure import DataConverter, Evicted, PayloadError, Signal
 from perdure_backends.history import SignalReceived
 
 from ._loop import WorkflowLoop
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class SignalInbox:

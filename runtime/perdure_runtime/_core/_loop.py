@@ -11,6 +11,8 @@ Laws:
 4. The loop owns its tasks and async generators: garbage collection never runs user code.
 5. Whatever can't be replayed (threads, sockets, processes, signals) raises an error that says
    what to do instead.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -26,8 +28,6 @@ from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from perdure import UnsupportedInWorkflowError
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("perdure.runtime")

@@ -1,4 +1,7 @@
-"""Source lines of workflow code: where a command was issued, where a task waits."""
+"""Source lines of workflow code: where a command was issued, where a task waits.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from types import FrameType
 from typing import Any, Final
 
 import perdure
-
-PYTEST_DONT_REWRITE: Final = True
 
 _OURS: Final = (
     os.path.dirname(perdure.__file__) + os.sep,

@@ -1,5 +1,6 @@
-"""The worker: the I/O around the replay core."""
+"""The worker: the I/O around the replay core.
+
+PYTEST_DONT_REWRITE
+"""
 
 from ._worker import Worker as Worker
-
-PYTEST_DONT_REWRITE = True

@@ -1,4 +1,7 @@
-"""Activities of a worker: slots, attempts, outcomes."""
+"""Activities of a worker: slots, attempts, outcomes.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,6 @@ from ._clock import StoreClock
 from ._live import Arrival, Live
 from ._running import Attempt, Pools, UndecodableArgumentsError, run_attempt
 from ._turns import Turns
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 

@@ -1,11 +1,11 @@
-"""The store's time, between its answers."""
+"""The store's time, between its answers.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class StoreClock:

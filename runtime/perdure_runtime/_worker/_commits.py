@@ -1,10 +1,13 @@
-"""From what a turn did to the one commit that makes it durable."""
+"""From what a turn did to the one commit that makes it durable.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from perdure import Failure, InternalError, Workflow
@@ -28,8 +31,6 @@ from perdure_backends.records import (
 from .._core import Execution, Fault, TurnResult
 from .._durations import microseconds
 from ._live import Arrival, Live
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def turn_commit(

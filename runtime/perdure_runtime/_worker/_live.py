@@ -1,17 +1,18 @@
-"""An instance in a worker's memory."""
+"""An instance in a worker's memory.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import collections
 import enum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from perdure_backends.history import Received
 from perdure_backends.records import TurnTask
 
 from .._core import Execution
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class Phase(enum.Enum):

@@ -1,4 +1,7 @@
-"""One attempt of an activity: its context, and how each kind of function is run."""
+"""One attempt of an activity: its context, and how each kind of function is run.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,6 @@ from perdure import (
 )
 from perdure.extension import activity_context
 from perdure_backends.records import ActivityTask
-
-PYTEST_DONT_REWRITE: Final = True
 
 _PLAIN: Final = DataConverter()
 _json_encoder: Final = msgspec.json.Encoder()

@@ -1,4 +1,7 @@
-"""A worker's lease: kept alive beside the event loop, so that a blocked loop does not lose it."""
+"""A worker's lease: kept alive beside the event loop, so that a blocked loop does not lose it.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ from perdure import BackendError
 from perdure_backends import Backend
 from perdure_backends.records import SessionStart
 
+from .._registry import Registry
 from .._services import Running, Services
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -36,6 +38,7 @@ class Session:
         build: str,
         lease: float,
         queues: tuple[str, ...],
+        registry: Registry,
         on_lost: Callable[[], None],
     ) -> None:
         self.id = services.new_id()
@@ -44,6 +47,7 @@ class Session:
         self._build = build
         self._lease = lease
         self._queues = queues
+        self._registry = registry
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._keeping: Running | None = None
@@ -58,6 +62,8 @@ class Session:
                 lease=round(self._lease * 1e6),
                 label=f"{platform.node()}:{os.getpid()}",
                 queues=self._queues,
+                workflows=self._registry.offers,
+                activities=self._registry.activity_names,
             )
         )
         self._keeping = self._services.run_aside(self._keep, f"perdure-session-{self.id[:6]}")

@@ -2,6 +2,8 @@
 
 An instance has at most one turn that is not acknowledged. Nothing that a turn asked for happens
 before its commit is applied: no activity starts, no result is given to anybody.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -35,8 +37,6 @@ from ._clock import StoreClock
 from ._commits import failure_commit, park_commit, turn_commit
 from ._live import Arrival, Live, Phase
 from ._watchdog import TurnBlockedError, Watchdog
-
-PYTEST_DONT_REWRITE: Final = True
 
 T = TypeVar("T")
 
@@ -407,7 +407,9 @@ class Turns:
         )
 
     def _lost(self, live: Live, outcome: CommitOutcome | BaseException) -> None:
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, asyncio.CancelledError):
+            pass  # the worker ends
+        elif isinstance(outcome, BaseException):
             _log.warning("a turn of %r was not committed: %s", live.task.instance_id, outcome)
             if isinstance(outcome, (PayloadError, InternalError)):
                 _log.error("the store refused the turn itself; it will be run again")

@@ -3,6 +3,8 @@
 A thread watches how long the current turn has been running. At the limit it logs the stack and
 raises :class:`TurnBlockedError` into the turn; where that can't help (the code sits in a C call),
 it gives up at twice the limit, so that the session ends and other workers take over.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -16,8 +18,6 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 

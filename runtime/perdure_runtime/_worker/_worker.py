@@ -1,4 +1,7 @@
-"""The worker: claims what it can run, runs it, keeps its lease, and ends in good order."""
+"""The worker: claims what it can run, runs it, keeps its lease, and ends in good order.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,6 @@ from ._clock import StoreClock
 from ._session import Session
 from ._turns import Turns
 from ._watchdog import Watchdog
-
-PYTEST_DONT_REWRITE: Final = True
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -199,6 +200,7 @@ class Worker:
             build=self._build,
             lease=self._lease,
             queues=self._queues,
+            registry=self._registry,
             on_lost=self._session_lost,
         )
         self._turns = Turns(

@@ -1,8 +1,9 @@
-"""The command line: ``perdure worker``, ``start``, ``result``, ``list``, ``show`` …"""
+"""The command line: ``perdure worker``, ``start``, ``result``, ``list``, ``show`` …
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-PYTEST_DONT_REWRITE = True
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""``python -m perdure_runtime.cli``."""
+"""``python -m perdure_runtime.cli``.
+
+PYTEST_DONT_REWRITE
+"""
 
 from . import main
 

@@ -1,4 +1,7 @@
-"""The group of commands and what they share: backend, JSON, errors."""
+"""The group of commands and what they share: backend, JSON, errors.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from perdure import BackendError, InternalError, PerdureError, __version__
-
-PYTEST_DONT_REWRITE: Final = True
 
 P = ParamSpec("P")
 T = TypeVar("T")

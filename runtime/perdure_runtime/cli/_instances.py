@@ -1,4 +1,7 @@
-"""``start``, ``result``, ``list``, ``show``, ``history``, ``signal`` and what operators do."""
+"""``start``, ``result``, ``list``, ``show``, ``history``, ``signal`` and what operators do.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,18 @@ import click
 from perdure import InvalidOptionError, Signal, WorkflowError
 from perdure.extension import DEFAULT_QUEUE
 from perdure_backends.records import InstanceRecord, ListFilter, Status
+from rich.markup import escape
 
 from .._client import Client, Handle
 from .._connect import connect
 from ._app import backend_option, json_option, run_async
-
-PYTEST_DONT_REWRITE: Final = True
 
 _STATES: Final = (*(status.value for status in Status), "suspended", "parked")
 
 
 def add_to(group: click.Group) -> None:
     """Adds the commands."""
-    for command in (start, result, list_, show, history, signal):
+    for command in (start, result, list_, show, history, signal, workers):
         group.add_command(command)
     for name, text, act in _STEERING:
         group.add_command(_steering(name, text, act))
@@ -173,18 +175,22 @@ async def show(instance_id: str, url: str, with_history: bool, as_json: bool) ->
     from . import _render
 
     async with connect(url) as backend:
-        handle = Client(backend).handle_by_id(instance_id)
+        client = Client(backend)
+        handle = client.handle_by_id(instance_id)
         record, pending = await handle.describe(), await handle.pending()
+        missing = await client.unoffered(record, pending)
         turns = [turn async for turn in handle.history()] if with_history else []
     if as_json:
         data = _render.instance_data(record)
-        data["pending"] = _render.pending_data(pending)
+        data["pending"] = {**_render.pending_data(pending), "unoffered": missing}
         if with_history:
             data["history"] = [_render.turn_data(turn) for turn in turns]
         click.echo(json.dumps(data))
         return
     out = _render.console()
     _render.show_instance(out, record, pending)
+    for line in missing:
+        out.print(f"[yellow]{escape(line)}[/]")
     if with_history:
         out.print("\n[bold]history[/]")
         out.print(_render.history_table(turns))
@@ -220,6 +226,23 @@ async def signal(
         handle = Client(backend).handle_by_id(instance_id)
         await handle.signal(untyped, _json_argument(payload), request_id=request_id)
     click.echo(json.dumps({"id": instance_id, "accepted": True}) if as_json else "accepted")
+
+
+@click.command()
+@backend_option
+@json_option
+@run_async
+async def workers(url: str, as_json: bool) -> None:
+    """List the workers that run, and what they offer."""
+    from . import _render
+
+    async with connect(url) as backend:
+        sessions = await Client(backend).workers()
+    if as_json:
+        click.echo(json.dumps([_render.session_data(session) for session in sessions]))
+        return
+    out = _render.console()
+    out.print(_render.sessions_table(sessions) if sessions else "no workers")
 
 
 Act = Callable[[Handle[Any], str], Awaitable[None]]

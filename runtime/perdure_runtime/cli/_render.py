@@ -1,19 +1,21 @@
-"""How instances and histories look: tables for people, plain data for machines."""
+"""How instances and histories look: tables for people, plain data for machines.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from perdure import Failure
 from perdure_backends import history as h
-from perdure_backends.records import InstanceRecord, Pending
+from perdure_backends.records import InstanceRecord, Pending, SessionRecord
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-PYTEST_DONT_REWRITE: Final = True
 
 _COLOURS: Final = {
     "running": "cyan",
@@ -143,6 +145,39 @@ def instances_table(records: list[InstanceRecord]) -> Table:
 def _state(state: str) -> str:
     colour = _COLOURS.get(state, "magenta")
     return f"[{colour}]{state}[/]"
+
+
+def session_data(session: SessionRecord) -> dict[str, Any]:
+    """A worker's session as JSON-like data."""
+    start = session.start
+    return {
+        "id": start.id,
+        "process": start.label,
+        "build": start.build,
+        "queues": list(start.queues),
+        "workflows": [{"name": o.workflow, "version": o.version} for o in start.workflows],
+        "activities": list(start.activities),
+        "since": moment(session.opened_at),
+        "lease_until": moment(session.expires_at),
+    }
+
+
+def sessions_table(sessions: Sequence[SessionRecord]) -> Table:
+    """Workers, a row each."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("PROCESS", "BUILD", "QUEUES", "WORKFLOWS", "ACTIVITIES", "SINCE"):
+        table.add_column(heading, overflow="fold")
+    for session in sessions:
+        start = session.start
+        table.add_row(
+            escape(start.label),
+            escape(start.build),
+            escape(", ".join(start.queues)),
+            str(len(start.workflows)),
+            str(len(start.activities)),
+            moment(session.opened_at),
+        )
+    return table
 
 
 def show_instance(out: Console, record: InstanceRecord, pending: Pending) -> None:

@@ -1,16 +1,16 @@
-"""``perdure migrate``."""
+"""``perdure migrate``.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Final
 
 import click
 from perdure_backends import Migrating, open_backend
 
 from ._app import backend_option, json_option, run_async
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def add_to(group: click.Group) -> None:

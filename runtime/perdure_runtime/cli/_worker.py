@@ -1,4 +1,7 @@
-"""``perdure worker``."""
+"""``perdure worker``.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import click
 from perdure import Activity, UsageError, Workflow
@@ -19,8 +22,6 @@ from .._connect import connect
 from .._registry import definitions_in
 from .._worker import Worker
 from ._app import backend_option, run_async
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 def add_to(group: click.Group) -> None:

@@ -24,6 +24,7 @@ CREATE TABLE runs (
   executing       INTEGER NOT NULL DEFAULT 0,
   losses          INTEGER NOT NULL DEFAULT 0,
   lone_losses     INTEGER NOT NULL DEFAULT 0,
+  loss_base       INTEGER NOT NULL DEFAULT 0,   -- sessions lost before the first of them
   turn            INTEGER NOT NULL DEFAULT 0,
   events          INTEGER NOT NULL DEFAULT 0,
   last_seq        INTEGER NOT NULL DEFAULT 0,
@@ -99,6 +100,7 @@ CREATE TABLE activities (
   cancel       INTEGER NOT NULL DEFAULT 0,
   losses       INTEGER NOT NULL DEFAULT 0,
   lone_losses  INTEGER NOT NULL DEFAULT 0,
+  loss_base    INTEGER NOT NULL DEFAULT 0,
   details      BLOB,
   last_failure BLOB,
   PRIMARY KEY (run, number)
@@ -110,8 +112,7 @@ CREATE INDEX activities_deadline ON activities (deadline_at) WHERE deadline_at I
 CREATE TABLE sessions (
   id         TEXT PRIMARY KEY,
   build      TEXT NOT NULL,
-  label      TEXT NOT NULL,
-  queues     TEXT NOT NULL,
+  start      BLOB NOT NULL,         -- what the worker said of itself, JSON
   lease      INTEGER NOT NULL,
   opened_at  INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,

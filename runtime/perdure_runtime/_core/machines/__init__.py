@@ -1,4 +1,7 @@
-"""One small state machine for each kind of command."""
+"""One small state machine for each kind of command.
+
+PYTEST_DONT_REWRITE
+"""
 
 from ._activity import ActivityMachine as ActivityMachine
 from ._base import Machine as Machine
@@ -11,5 +14,3 @@ from ._marker import PatchMarkers as PatchMarkers
 from ._side_effect import SideEffects as SideEffects
 from ._signal import SignalMachine as SignalMachine
 from ._timer import TimerMachine as TimerMachine
-
-PYTEST_DONT_REWRITE = True

@@ -1,8 +1,11 @@
-"""An activity: scheduled, perhaps asked to cancel, completed or failed."""
+"""An activity: scheduled, perhaps asked to cancel, completed or failed.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from perdure import (
     ActivityCancelledError,
@@ -15,8 +18,6 @@ from perdure import (
 from perdure_backends.history import ActivityCancelRequested, ActivityCompleted, ActivityFailed
 
 from ._base import Machine, Owner, State, Step
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class ActivityMachine(Machine):

@@ -1,15 +1,16 @@
-"""What the machines have in common: states, steps, and the table of what may follow what."""
+"""What the machines have in common: states, steps, and the table of what may follow what.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Protocol
 
 from perdure import InternalError
 from perdure_backends.history import Command
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class State(enum.Enum):

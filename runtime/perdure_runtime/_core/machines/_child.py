@@ -1,15 +1,16 @@
-"""A sub-workflow: started, perhaps asked to cancel, completed or failed."""
+"""A sub-workflow: started, perhaps asked to cancel, completed or failed.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from perdure import ChildWorkflowError, PayloadError, Serializer, WorkflowFuture
 from perdure_backends.history import ChildCancelRequested, ChildCompleted, ChildFailed
 
 from ._base import Machine, Owner, State, Step
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class ChildMachine(Machine):

@@ -1,10 +1,12 @@
-"""The end of a run: result, failure, cancellation or continuation."""
+"""The end of a run: result, failure, cancellation or continuation.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from perdure import ContinueAsNew, Failure, PayloadError, Serializer
 from perdure_backends.history import (
@@ -14,8 +16,6 @@ from perdure_backends.history import (
 )
 
 from ._base import Owner
-
-PYTEST_DONT_REWRITE: Final = True
 
 End = WorkflowCompleted | WorkflowFailed | WorkflowContinuedAsNew
 

@@ -1,14 +1,13 @@
-"""Patch markers: which changes of the code this run has seen from the start."""
+"""Patch markers: which changes of the code this run has seen from the start.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from perdure_backends.history import Command, PatchRecorded
 
 from ._base import Owner
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class PatchMarkers:

@@ -1,16 +1,17 @@
-"""A side effect: its function runs once, its value is recorded, replays return the record."""
+"""A side effect: its function runs once, its value is recorded, replays return the record.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from perdure import DataConverter, NonDeterminismError, Serializer
 from perdure_backends.history import Command, SideEffectRecorded
 
 from ._base import Owner
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class SideEffects:

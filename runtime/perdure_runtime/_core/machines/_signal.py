@@ -1,15 +1,16 @@
-"""A signal to another instance: sent, accepted or refused."""
+"""A signal to another instance: sent, accepted or refused.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from perdure import SignalError, SignalFuture
 from perdure_backends.history import SignalAccepted, SignalRefused
 
 from ._base import Machine, Owner, State, Step
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class SignalMachine(Machine):

@@ -1,16 +1,17 @@
-"""A timer: started, cancelled or fired."""
+"""A timer: started, cancelled or fired.
+
+PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from perdure_backends.history import TimerCancelled, TimerFired
 
 from .._loop import WorkflowLoop
 from ._base import Machine, Owner, State, Step
-
-PYTEST_DONT_REWRITE: Final = True
 
 
 class TimerMachine(Machine):
