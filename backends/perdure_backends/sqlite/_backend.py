@@ -336,7 +336,8 @@ class _Keeper:
 
     async def renew(self) -> bool:
         def step(connection: sqlite3.Connection) -> bool:
-            cursor = connection.execute(SQL["renew_session"], (self._clock(), self._session_id))
+            now = self._clock()
+            cursor = connection.execute(SQL["renew_session"], (now, self._session_id, now))
             return cursor.rowcount == 1
 
         return await self._connection.transaction(step)

@@ -103,7 +103,7 @@ def _lose_session(tx: Tx, session_id: str, build: str) -> None:
             if losses:
                 message = f"its worker died {losses} times while it ran a turn alone"
                 park = Park(reason="crashes", message=message, build=build, at=tx.now)
-                tx.execute(SQL["park_run"], (msgspec.json.encode(park), build, serial))
+                tx.park(serial, park)
         disown(tx, serial)
     for serial, number, stored, scheduled_at, attempt, cancel, _ in activities:
         losses = _count_loss(tx, "activity", (serial, number), lost, alone=alone)
@@ -120,8 +120,8 @@ def _count_loss(tx: Tx, kind: str, key: tuple[int, ...], lost: int, *, alone: bo
     if not alone:
         tx.execute(SQL[f"count_{kind}_loss"], key)
         return 0
-    lone, total = tx.execute(SQL[f"count_lone_{kind}_loss"], (lost, *key)).fetchone()
-    return lone if convicted(lone, total) else 0
+    lone, base = tx.execute(SQL[f"count_lone_{kind}_loss"], (lost, *key)).fetchone()
+    return lone if convicted(lone, lost - base) else 0
 
 
 # --- what comes due -------------------------------------------------------------------------

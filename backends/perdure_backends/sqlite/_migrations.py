@@ -16,6 +16,8 @@ from typing import Final
 
 from perdure import BackendFormatError, SchemaVersionError
 
+from ._statements import SQL
+
 CODE_VERSION: Final = 1
 """The schema that this code writes."""
 
@@ -96,9 +98,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
                 for statement in _split(script):
                     connection.execute(statement)
                 applied.append(name)
-        put = (
-            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?2"
-        )
+        put = SQL["put_meta"]
         if applied:
             connection.execute(put, ("schema_version", str(CODE_VERSION)))
             connection.execute(put, ("oldest_reader", str(OLDEST_READER)))

@@ -14,7 +14,7 @@ from perdure import Failure, Retry
 from .._policies import child_ended, first_deadline
 from .._wakeups import ACTIVITIES, TURNS
 from ..history import CancelRequested, Parent, encode_event
-from ..records import Continuation, NewActivity, StartRequest, Status
+from ..records import Continuation, NewActivity, Park, StartRequest, Status
 from ._statements import SQL
 
 
@@ -103,6 +103,11 @@ class Tx:
         row = self.execute(SQL["accept"], (self.now, serial)).fetchone()
         self.execute(SQL["insert_inbox"], (serial, row[0], entry, carried))
         self.topics.add(TURNS)
+
+    def park(self, serial: int, park: Park) -> None:
+        """Puts a run aside and notes the build that failed it."""
+        tried = f" {park.build} "
+        self.execute(SQL["park_run"], (msgspec.json.encode(park), tried, tried, serial))
 
     # --- activities
 

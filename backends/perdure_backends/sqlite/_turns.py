@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
-
 from .._ids import new_token
 from .._policies import MAX_INBOX, SUSPECT_AFTER, cancelled_entry
 from .._wakeups import TURNS
@@ -236,7 +234,7 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
     for out in item.outbox:
         _relay(tx, serial, out)
     if item.park is not None:
-        execute(SQL["park_run"], (msgspec.json.encode(item.park), item.park.build, serial))
+        tx.park(serial, item.park)
         disown(tx, serial)
     elif item.finish is not None:
         _finish(tx, run, item.run_id, item.finish, unread=run.unread - len(item.consumed))

@@ -1,5 +1,8 @@
 -- Each statement stands under its name. Loaded once, by name.
 
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
 -- name: find_request
 SELECT run_id FROM runs WHERE instance_id = ? AND request_id = ? ORDER BY serial LIMIT 1
 
@@ -120,8 +123,7 @@ UPDATE runs SET owner = NULL, token = NULL, executing = 0,
 WHERE serial = ? RETURNING ready_at IS NOT NULL
 
 -- name: park_run
-UPDATE runs SET park = ?, tried = CASE WHEN instr(tried, ' ' || ?2 || ' ') = 0
-  THEN tried || ' ' || ?2 || ' ' ELSE tried END, ready_at = NULL WHERE serial = ?3
+UPDATE runs SET park = ?, tried = replace(tried, ?, '') || ?, ready_at = NULL WHERE serial = ?
 
 -- name: finish_run
 UPDATE runs SET status = ?, finished_at = ?, result = ?, failure = ?, park = NULL, suspended = 0,
@@ -200,7 +202,7 @@ INSERT OR IGNORE INTO sessions (id, build, start, lease, opened_at, expires_at, 
 VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: renew_session
-UPDATE sessions SET expires_at = ?1 + lease WHERE id = ?2 AND expires_at > ?1
+UPDATE sessions SET expires_at = ? + lease WHERE id = ? AND expires_at > ?
 
 -- name: session_exists
 SELECT build FROM sessions WHERE id = ?
@@ -229,17 +231,17 @@ ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAS
 UPDATE runs SET losses = losses + 1 WHERE serial = ?
 
 -- name: count_lone_run_loss
-UPDATE runs SET loss_base = CASE WHEN lone_losses = 0 THEN ?1 - 1 ELSE loss_base END,
+UPDATE runs SET loss_base = CASE WHEN lone_losses = 0 THEN ? - 1 ELSE loss_base END,
   lone_losses = lone_losses + 1
-WHERE serial = ?2 RETURNING lone_losses, ?1 - loss_base
+WHERE serial = ? RETURNING lone_losses, loss_base
 
 -- name: count_activity_loss
 UPDATE activities SET losses = losses + 1 WHERE run = ? AND number = ?
 
 -- name: count_lone_activity_loss
-UPDATE activities SET loss_base = CASE WHEN lone_losses = 0 THEN ?1 - 1 ELSE loss_base END,
+UPDATE activities SET loss_base = CASE WHEN lone_losses = 0 THEN ? - 1 ELSE loss_base END,
   lone_losses = lone_losses + 1
-WHERE run = ?2 AND number = ?3 RETURNING lone_losses, ?1 - loss_base
+WHERE run = ? AND number = ? RETURNING lone_losses, loss_base
 
 -- name: due_timers
 SELECT run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?
@@ -257,11 +259,11 @@ SELECT min(due) FROM (
   SELECT min(due_at) AS due FROM timers
   UNION ALL SELECT min(deadline_at) FROM runs WHERE deadline_at IS NOT NULL
   UNION ALL SELECT min(deadline_at) FROM activities WHERE deadline_at IS NOT NULL
-  UNION ALL SELECT min(due_at) FROM activities WHERE owner IS NULL AND due_at > ?1
-  UNION ALL SELECT min(expires_at) FROM sessions WHERE id <> ?2)
+  UNION ALL SELECT min(due_at) FROM activities WHERE owner IS NULL AND due_at > ?
+  UNION ALL SELECT min(expires_at) FROM sessions WHERE id <> ?)
 
 -- name: retries_due
-SELECT EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ?1 AND due_at <= ?2)
+SELECT EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ? AND due_at <= ?)
 
 -- name: for_control
 SELECT serial, run_id, status, suspended, park IS NOT NULL,
@@ -272,11 +274,11 @@ FROM runs WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
 UPDATE runs SET suspended = 1, ready_at = NULL WHERE serial = ?
 
 -- name: resume_run
-UPDATE runs SET suspended = 0, ready_at = CASE WHEN park IS NULL THEN ?1 END WHERE serial = ?2
+UPDATE runs SET suspended = 0, ready_at = CASE WHEN park IS NULL THEN ? END WHERE serial = ?
 
 -- name: unpark_run
 UPDATE runs SET park = NULL, tried = '', losses = 0, lone_losses = 0,
-  ready_at = CASE WHEN suspended = 0 THEN ?1 END WHERE serial = ?2
+  ready_at = CASE WHEN suspended = 0 THEN ? END WHERE serial = ?
 
 -- name: describe
 SELECT r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.status, r.started_at, r.turn,
