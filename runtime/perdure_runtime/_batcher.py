@@ -31,6 +31,7 @@ class Batcher(Generic[I, O]):
         send: one call to the store; answers in order.
         limit: greatest number of items in one batch.
         patience: seconds during which an unavailable store is tried again.
+        weigh: size of an item in bytes; a batch ends before it would pass ``heaviest``.
     """
 
     def __init__(
@@ -39,10 +40,14 @@ class Batcher(Generic[I, O]):
         *,
         limit: int = 500,
         patience: float = 60.0,
+        weigh: Callable[[I], int] | None = None,
+        heaviest: int = 16 * 1024 * 1024,
     ) -> None:
         self._send = send
         self._limit = limit
         self._patience = patience
+        self._weigh = weigh
+        self._heaviest = heaviest
         self._waiting: list[tuple[I, Callable[[O | BaseException], None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -79,8 +84,9 @@ class Batcher(Generic[I, O]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[: self._limit]
-                del self._waiting[: self._limit]
+                count = self._next_count()
+                batch = self._waiting[:count]
+                del self._waiting[:count]
                 await self._deliver(batch)
         finally:
             self._task = None
@@ -88,6 +94,17 @@ class Batcher(Generic[I, O]):
                 for _, answer in self._waiting:
                     answer(asyncio.CancelledError())
                 self._waiting.clear()
+
+    def _next_count(self) -> int:
+        """How many of the waiting items go out together; at least one."""
+        if self._weigh is None:
+            return self._limit
+        weight = 0
+        for count, (item, _) in enumerate(self._waiting[: self._limit]):
+            weight += self._weigh(item)
+            if weight > self._heaviest and count:
+                return count
+        return self._limit
 
     async def _deliver(self, batch: list[tuple[I, Callable[[O | BaseException], None]]]) -> None:
         try:

@@ -19,11 +19,14 @@ from perdure import (
     BackendReadOnlyError,
     InvalidOptionError,
     SchemaVersionError,
+    activity,
+    workflow,
 )
 from perdure_backends import open_backend
 from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.sqlite import SqliteBackend, _liveness, _migrations
 from perdure_backends.sqlite._connection import Connection, map_error
+from perdure_runtime import Client, Worker, connect
 
 
 def private(backend: SqliteBackend) -> Connection:
@@ -149,6 +152,42 @@ def test_a_full_disk_loses_nothing_acknowledged(tmp_path: Path) -> None:
         await harness.start("after")
         assert await harness.state("after") == "running"
         await backend.aclose()
+
+    asyncio.run(main())
+
+
+@activity
+async def grows(size: int) -> str:
+    return "x" * size
+
+
+@workflow
+async def fills(steps: int) -> int:
+    return sum([len(await grows(20_000)) for _ in range(steps)])
+
+
+def test_work_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with connect(f"sqlite:///{tmp_path / 'x.db'}") as backend:
+            assert isinstance(backend, SqliteBackend)
+
+            async def limit(pages: int) -> None:
+                await private(backend).run(
+                    lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+                )
+
+            async with Worker(backend, workflows=[fills], activities=[grows], poll_interval=0.1):
+                client = Client(backend)
+                await limit(150)
+                handle = await client.start(fills, 50)
+                async with asyncio.timeout(20):
+                    # It gets as far as there is room, and then tries again and again.
+                    turn = -1
+                    while turn < (turn := (await handle.describe()).turn) or turn < 5:  # noqa: ASYNC110
+                        await asyncio.sleep(0.3)
+                assert await handle.state() == "running"
+                await limit(100_000)
+                assert await handle.result(timeout=30) == 50 * 20_000
 
     asyncio.run(main())
 

@@ -216,6 +216,28 @@ def test_wrong_code_parks_and_the_worker_goes_on(run: Run, flow: Any, reason: st
     asyncio.run(main())
 
 
+@activity
+async def eats(text: str) -> None: ...
+
+
+@workflow
+async def writes_too_much() -> None:
+    await asyncio.gather(*(eats("x" * 1_900_000) for _ in range(10)))
+
+
+def test_a_turn_that_is_too_large_parks(url: str) -> None:
+    async def main() -> None:
+        async with local(url, workflows=[writes_too_much, other], activities=[eats, a]) as app:
+            handle = await app.start(writes_too_much)
+            await parked(handle)
+            park = (await handle.describe()).park
+            assert park is not None
+            assert "over the limit" in park.message
+            assert await app.run(other) == 2
+
+    asyncio.run(main())
+
+
 def test_an_undecodable_payload_parks(run: Run) -> None:
     async def main() -> None:
         async with run(workflows=[old_code, other], activities=[a, b]) as app:

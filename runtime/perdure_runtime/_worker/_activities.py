@@ -59,6 +59,7 @@ class ActivityRunner:
         queues: tuple[str, ...],
     ) -> None:
         self.on_capacity: Callable[[], None] = lambda: None
+        self.on_forgotten: Callable[[], None] = lambda: None
         self.stopping = False
         self._backend = backend
         self._registry = registry
@@ -245,8 +246,12 @@ class ActivityRunner:
                 ActivityResult(
                     run_id=run_id, number=arrival.number, token=arrival.token, entry=encoded
                 ),
-                lambda _: None,
+                self._settled_late,
             )
+
+    def _settled_late(self, accepted: bool | BaseException) -> None:
+        if isinstance(accepted, BaseException):
+            self.on_forgotten()
 
     def _finish(self, task: ActivityTask, result: ActivityResult) -> None:
         self._unsettled.add(task.token)
@@ -259,6 +264,7 @@ class ActivityRunner:
                 _log.debug("the outcome of activity %r came too late", task.name)
             else:
                 _log.warning("the outcome of activity %r is not stored: %s", task.name, accepted)
+                self.on_forgotten()
 
         self._settles.submit(result, answer)
 

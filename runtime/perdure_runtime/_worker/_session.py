@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from perdure import BackendError
-from perdure_backends import Backend
+from perdure_backends import Backend, SessionKeeper
 from perdure_backends.records import SessionStart
 
 from .._registry import Registry
@@ -52,6 +52,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._keeping: Running | None = None
         self._given_up = False
+        self._closing = False
 
     async def open(self) -> None:
         """Registers the session and starts renewing it."""
@@ -87,29 +88,35 @@ class Session:
         """Runs beside the worker's loop. Counts the lease from before each renewal was sent."""
         clock = asyncio.get_running_loop().time
         expires = clock() + self._lease
-        keeper = await self._backend.keep_session(self.id)
+        keeper: SessionKeeper | None = None
         try:
             while True:
                 await asyncio.sleep(self._lease / 3)
                 sent = clock()
                 if self._given_up:
                     await asyncio.sleep(max(0.0, expires - sent))
-                    self._tell_lost()
                     return
                 try:
                     async with asyncio.timeout(max(expires - sent, 0.01)):
+                        if keeper is None:
+                            keeper = await self._backend.keep_session(self.id)
                         alive = await keeper.renew()
                 except (BackendError, TimeoutError) as error:
-                    if clock() < expires:
-                        _log.warning("the session could not be renewed, trying again: %s", error)
-                        continue
-                    alive = False
+                    if clock() >= expires:
+                        return
+                    _log.warning("the session could not be renewed, trying again: %s", error)
+                    continue
                 if not alive:
-                    self._tell_lost()
                     return
                 expires = sent + self._lease
+        except asyncio.CancelledError:
+            self._closing = True
+            raise
         finally:
-            await keeper.aclose()
+            if not self._closing:
+                self._tell_lost()
+            if keeper is not None:
+                await keeper.aclose()
 
     def _tell_lost(self) -> None:
         try:

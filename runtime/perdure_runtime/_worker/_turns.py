@@ -43,7 +43,7 @@ T = TypeVar("T")
 _log: Final = logging.getLogger("perdure.runtime")
 
 _HISTORY_PAGE: Final = 500
-_MAX_ARRIVALS: Final = 1000
+_LARGEST_TURN: Final = 16 * 1024 * 1024
 _LONG_SLEEP: Final = 30_000_000  # microseconds; who only waits longer than that is not cached
 _RETRY_PAUSE: Final = 5.0
 
@@ -90,6 +90,8 @@ class Turns:
     ) -> None:
         self.activities: Activities | None = None
         self.on_capacity: Callable[[], None] = lambda: None
+        # Something could not be handed back: the store holds leases that nobody here knows of.
+        self.on_forgotten: Callable[[], None] = lambda: None
         self._backend = backend
         self._registry = registry
         self._clock = clock
@@ -102,7 +104,9 @@ class Turns:
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
         self._loaders: set[asyncio.Task[None]] = set()
-        self._commits: Batcher[TurnCommit, CommitOutcome] = Batcher(backend.commit)
+        self._commits: Batcher[TurnCommit, CommitOutcome] = Batcher(
+            backend.commit, weigh=lambda commit: len(commit.record)
+        )
         self._releases: Batcher[Lease, None] = Batcher(self._release)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
@@ -227,7 +231,7 @@ class Turns:
         received: list[h.Received] = []
         live.phase = Phase.COMMITTING
         try:
-            while live.pending and len(arrivals) < _MAX_ARRIVALS:
+            while live.pending:
                 arrival = live.pending.popleft()
                 arrivals.append(arrival)
                 entry = arrival.entry
@@ -281,6 +285,11 @@ class Turns:
             self._abandon_reserved(started)
             self._return_results(live, arrivals)
             self._refuse(live, Fault("internal", str(error), {}, error))
+            return
+        if len(commit.record) > _LARGEST_TURN:
+            self._abandon_reserved(started)
+            self._return_results(live, arrivals)
+            self._refuse(live, _too_large(len(commit.record)))
             return
         release = not started and not live.running_here and not live.pending
         if release:
@@ -394,6 +403,7 @@ class Turns:
         self._busy -= 1
         if isinstance(outcome, BaseException):
             _log.warning("%r could not be parked: %s", live.task.instance_id, outcome)
+            self.on_forgotten()
         self.on_capacity()
 
     def _log_fault(self, live: Live, fault: Fault) -> None:
@@ -423,7 +433,11 @@ class Turns:
         self._hand_back(live)
 
     def _hand_back(self, live: Live) -> None:
-        self._releases.submit(Lease(live.run_id, live.task.token), lambda _: None)
+        self._releases.submit(Lease(live.run_id, live.task.token), self._handed_back)
+
+    def _handed_back(self, outcome: BaseException | None) -> None:
+        if outcome is not None:
+            self.on_forgotten()
 
     def _return_results(self, live: Live, arrivals: Sequence[Arrival]) -> None:
         """Results that were to ride in a turn go to the inbox instead; none is dropped."""
@@ -467,9 +481,8 @@ class Turns:
     async def drain(self) -> None:
         """Waits until no turn is on its way, and hands back what is owned."""
         self.stopping = True
-        while self._loaders:
-            await asyncio.wait(list(self._loaders))
-        await self._commits.idle()
+        while self._busy:  # noqa: ASYNC110  (turns are callbacks; this is the end of a worker)
+            await asyncio.sleep(0.005)
         await self._releases.idle()
         self.drop_all()
 
@@ -478,6 +491,14 @@ class Turns:
         for live in list(self._lives.values()):
             live.pending.clear()
             self._close(live)
+
+
+def _too_large(size: int) -> Fault:
+    return Fault(
+        "payload",
+        f"one turn would write {size:,} bytes, over the limit of {_LARGEST_TURN:,}: schedule fewer "
+        "activities at once, or pass references in place of large values",
+    )
 
 
 def _own_task(live: Live, new: NewActivity, token: str) -> ActivityTask:

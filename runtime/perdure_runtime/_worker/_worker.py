@@ -224,6 +224,7 @@ class Worker:
             queues=self._queues,
         )
         self._turns.activities = self._activities
+        self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
         self._suspects = False
         self._alone = False
         self._claiming = asyncio.Lock()
