@@ -229,6 +229,38 @@ async def parent_close_policies(t: Harness) -> None:
 
 
 @case
+async def children_of_a_continued_parent(t: Harness) -> None:
+    await t.session()
+    await t.start("parent", run_id="p1")
+    task = await t.claim_one()
+    outbox = tuple(
+        ChildStart(
+            request=t.request(
+                name, parent=Parent("parent", "p1", i), parent_close="terminate", queue=name
+            ),
+            refused=b"",
+        )
+        for i, name in enumerate(("early", "late"))
+    )
+    following = Continuation(
+        run_id="p2",
+        workflow="flow",
+        version=1,
+        queue="default",
+        started=encode_event(WorkflowStarted("flow", 1, "default", b"[]", 9)),
+    )
+    await t.applied(task, outbox=outbox)
+    finish = Finish(status=Status.CONTINUED, seen=1, continuation=following)
+    await t.applied(task, turn=2, consumed=(), finish=finish)
+    child = await t.claim_one(queues=("early",))
+    await t.applied(child, finish=t.finish(child, to_parent=b"late answer"))
+    new = await t.claim_one()
+    expect((new.run_id, len(new.inbox)), ("p2", 1), "the new run did not ask for it")
+    await t.backend.control("parent", Action.TERMINATE, "enough")
+    expect(await t.state("late"), "terminated", "the end of the last run closes the children")
+
+
+@case
 async def a_run_timeout_ends_the_run(t: Harness) -> None:
     await t.session()
     await t.start("a", run_timeout=10 * SECOND)

@@ -164,6 +164,7 @@ def _hand_back(state: State, row: ActivityRow) -> None:
         fail_activity(state, row, cancelled_entry(row.new.number))
     else:
         state.offer_activity(row, state.clock())
+        state.set_deadline(row, state.clock())
 
 
 def end_session(state: State, session_id: str) -> None:
@@ -223,6 +224,7 @@ def _count_activity_loss(state: State, row: ActivityRow, *, alone: bool, now: in
         fail_activity(state, row, activity_failed(row.new.number, failure, "failed"))
     else:
         state.offer_activity(row, now)
+        state.set_deadline(row, now)
 
 
 def fail_activity(state: State, row: ActivityRow, entry: bytes) -> None:
@@ -274,8 +276,26 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
     )
 
 
+def _is_due(state: State, entry: tuple[int, int, str, str, int]) -> bool:
+    """Whether what was planned is still to happen then."""
+    at, _, kind, run_id, number = entry
+    run = state.runs.get(run_id)
+    if run is None or run.status is not Status.RUNNING:
+        return False
+    if kind == "timer":
+        return run.timers.get(number) == at
+    if kind == "run_timeout":
+        return run.deadline == at
+    row = run.activities.get(number)
+    return row is not None and row.deadline == at
+
+
 def _next_due(state: State, session_id: str) -> int | None:
     times = [s.expires_at for s in state.sessions.values() if s.start.id != session_id]
+    while state.due and not _is_due(state, state.due[0]):
+        heapq.heappop(state.due)
+    while state.later and not state.waits_for(*state.later[0]):
+        heapq.heappop(state.later)
     times += [heap[0][0] for heap in (state.due, state.later) if heap]
     return min(times) if times else None
 

@@ -276,10 +276,16 @@ class State:
     def offer_due(self, now: int) -> None:
         """Makes activities claimable whose next attempt has come due."""
         while self.later and self.later[0][0] <= now:
-            row = heapq.heappop(self.later)[2]
-            if row.owner is None and row.run.activities.get(row.new.number) is row:
+            entry = heapq.heappop(self.later)
+            row = entry[2]
+            if self.waits_for(*entry):
                 self.waiting[row.run.run_id, row.new.number] = row
                 self.topics.add(ACTIVITIES)
+
+    def waits_for(self, at: int, _: int, row: ActivityRow) -> bool:
+        """Whether an activity is still to be offered then."""
+        known = row.run.activities.get(row.new.number) is row
+        return known and row.owner is None and row.due_at == at
 
     def set_deadline(self, row: ActivityRow, now: int) -> None:
         """Plans the first of an activity's time-outs, counted from now."""
@@ -290,7 +296,8 @@ class State:
             running=row.owner is not None,
             start_to_close=new.start_to_close,
             schedule_to_close=new.schedule_to_close,
-            schedule_to_start=new.schedule_to_start if row.attempt == 0 else None,
+            # It has had its worker: a hand-back does not start that wait again.
+            schedule_to_start=new.schedule_to_start if row.started_at == 0 else None,
             heartbeat=new.heartbeat,
         )
         if row.deadline is not None:

@@ -37,9 +37,7 @@ def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
     serial, number, name, queue, payload, stored, scheduled_at, attempt, details = row[:9]
     policy = decode_policy(stored)
     token = new_token()
-    deadline = policy.deadline(
-        now=tx.now, scheduled_at=scheduled_at, running=True, attempt=attempt + 1
-    )
+    deadline = policy.deadline(now=tx.now, scheduled_at=scheduled_at, running=True)
     tx.execute(SQL["lease_activity"], (claim.session_id, token, tx.now, deadline, serial, number))
     tx.plan(deadline)
     return ActivityTask(

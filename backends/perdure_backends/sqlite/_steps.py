@@ -27,15 +27,15 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     schedule_to_start: int | None = None
     heartbeat: int | None = None
 
-    def deadline(self, *, now: int, scheduled_at: int, running: bool, attempt: int) -> int | None:
-        """When the first of the time-outs passes."""
+    def deadline(self, *, now: int, scheduled_at: int, running: bool) -> int | None:
+        """When the first of the time-outs passes of an activity that has had a worker."""
         return first_deadline(
             now=now,
             scheduled_at=scheduled_at,
             running=running,
             start_to_close=self.start_to_close,
             schedule_to_close=self.schedule_to_close,
-            schedule_to_start=self.schedule_to_start if attempt == 0 else None,
+            schedule_to_start=None,
             heartbeat=self.heartbeat,
         )
 
@@ -161,9 +161,7 @@ class Tx:
         last_failure: bytes | None,
     ) -> None:
         """Makes an activity claimable from ``due_at`` on."""
-        deadline = policy.deadline(
-            now=self.now, scheduled_at=scheduled_at, running=False, attempt=attempt
-        )
+        deadline = policy.deadline(now=self.now, scheduled_at=scheduled_at, running=False)
         self.execute(
             SQL["offer_activity"], (due_at, attempt, last_failure, deadline, serial, number)
         )
@@ -186,6 +184,7 @@ class Tx:
         *,
         run_id: str,
         more: tuple[bytes, ...] = (),
+        closes_with: str | None = None,
     ) -> None:
         """A new run with its first message, and those that move to it."""
         parent = request.parent
@@ -209,6 +208,7 @@ class Tx:
                 parent.run_id if parent else None,
                 parent.number if parent else None,
                 request.parent_close,
+                closes_with or (parent.run_id if parent else None),
             ),
         )
         serial = cursor.lastrowid
@@ -245,14 +245,24 @@ class Tx:
         self.finished.append(run_id)
 
     def continue_as_new(
-        self, serial: int, run_id: str, base: StartRequest, following: Continuation
+        self,
+        serial: int,
+        run_id: str,
+        base: StartRequest,
+        following: Continuation,
+        closes_with: str | None,
     ) -> None:
         """Ends a run as continued and creates the next one, unread messages moved."""
         unread = [row[0] for row in self.execute(SQL["unread_carried"], (serial,))]
         self.finish(serial, run_id, Status.CONTINUED)
         self.execute(SQL["set_continued"], (following.run_id, serial))
         self.execute(SQL["adopt_children"], (following.run_id, run_id))
-        self.create(base, run_id=following.run_id, more=(*following.carry, *unread))
+        self.create(
+            base,
+            run_id=following.run_id,
+            more=(*following.carry, *unread),
+            closes_with=closes_with,
+        )
 
     def tell_parent(self, parent_run: str | None, entry: bytes | None) -> None:
         """Puts the outcome of a sub-workflow into its parent's inbox."""

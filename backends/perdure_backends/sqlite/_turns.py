@@ -169,6 +169,7 @@ class _Run:
             self.parent_run,
             parent_number,
             self.parent_close,
+            self.closes_with,
         ) = row
         self.parent = parent_of(parent_instance, self.parent_run, parent_number)
 
@@ -284,7 +285,7 @@ def _finish(tx: Tx, run: _Run, run_id: str, finish: Finish, *, unread: int) -> N
             parent=run.parent,
             parent_close=run.parent_close,
         )
-        tx.continue_as_new(run.serial, run_id, base, following)
+        tx.continue_as_new(run.serial, run_id, base, following, run.closes_with)
         return
     tx.finish(
         run.serial,

@@ -16,8 +16,8 @@ SELECT serial, run_id, status, unread FROM runs WHERE run_id = ? AND instance_id
 -- name: insert_run
 INSERT INTO runs (run_id, instance_id, request_id, workflow, version, queue, status,
   started_at, deadline_at, ready_at, last_seq, unread,
-  parent_instance, parent_run, parent_number, parent_close)
-VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  parent_instance, parent_run, parent_number, parent_close, closes_with)
+VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_start
 INSERT INTO starts (run, started) VALUES (?, ?)
@@ -79,7 +79,7 @@ ORDER BY turn LIMIT ?
 
 -- name: for_commit
 SELECT serial, status, owner, token, turn, last_commit, last_seq, unread, instance_id,
-  request_id, parent_instance, parent_run, parent_number, parent_close
+  request_id, parent_instance, parent_run, parent_number, parent_close, closes_with
 FROM runs WHERE run_id = ?
 
 -- name: activity_token
@@ -149,11 +149,11 @@ SELECT entry FROM inbox WHERE run = ? AND carried = 1 ORDER BY seq
 UPDATE runs SET continued_to = ? WHERE serial = ?
 
 -- name: adopt_children
-UPDATE runs SET parent_run = ? WHERE parent_run = ? AND status = 'running'
+UPDATE runs SET closes_with = ? WHERE closes_with = ? AND status = 'running'
 
 -- name: live_children
 SELECT serial, run_id, parent_close, parent_instance, parent_run, parent_number FROM runs
-WHERE parent_run = ? AND status = 'running'
+WHERE closes_with = ? AND status = 'running'
 
 -- name: running_by_run
 SELECT serial FROM runs WHERE run_id = ? AND status = 'running'

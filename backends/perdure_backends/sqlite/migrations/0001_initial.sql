@@ -34,6 +34,7 @@ CREATE TABLE runs (
   parent_run      TEXT,
   parent_number   INTEGER,
   parent_close    TEXT NOT NULL,
+  closes_with     TEXT,               -- the run whose end closes it: the parent's newest
   continued_to    TEXT,
   park            BLOB,
   tried           TEXT NOT NULL DEFAULT '',
@@ -45,7 +46,7 @@ CREATE INDEX runs_ready ON runs (ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX runs_owner ON runs (owner) WHERE owner IS NOT NULL;
 CREATE INDEX runs_parked ON runs (serial) WHERE park IS NOT NULL;
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL;
-CREATE INDEX runs_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;
+CREATE INDEX runs_closes_with ON runs (closes_with) WHERE closes_with IS NOT NULL;
 
 -- Apart from runs, whose rows are rewritten at each turn.
 CREATE TABLE starts (

@@ -1,0 +1,371 @@
+"""One state machine drives memory and SQLite with the same steps and compares what they show."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from perdure import Failure, Retry
+from perdure_backends import Backend
+from perdure_backends.conformance import Harness, TestClock
+from perdure_backends.history import Parent, WorkflowStarted, encode_event
+from perdure_backends.memory import MemoryBackend
+from perdure_backends.records import (
+    Action,
+    ActivityResult,
+    ActivityTask,
+    CancelActivity,
+    ChildStart,
+    CommitResult,
+    Continuation,
+    Delivery,
+    Finish,
+    Heartbeat,
+    Lease,
+    ListFilter,
+    Message,
+    NewTimer,
+    Park,
+    Settled,
+    Status,
+    TurnTask,
+)
+from perdure_backends.sqlite import SqliteBackend
+
+T = TypeVar("T")
+IDS = st.sampled_from(["a", "b", "c"])
+SESSIONS = st.sampled_from(["s1", "s2"])
+SECOND = 1_000_000
+
+
+class Pair:
+    """The same thing in both stores."""
+
+    def __init__(self, one: Any, two: Any) -> None:
+        self.both: tuple[Any, ...] = (one, two)
+
+
+def has_tasks(machine: Agreement) -> bool:
+    """There is a claimed turn to commit."""
+    return bool(machine.tasks)
+
+
+def has_attempts(machine: Agreement) -> bool:
+    """There is a claimed activity to end."""
+    return bool(machine.attempts)
+
+
+class Agreement(RuleBasedStateMachine):
+    """Both stores, the same clock, the same steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = TestClock()
+        self.folder = tempfile.TemporaryDirectory()
+        path = str(Path(self.folder.name) / "store.db")
+        self.stores: tuple[Backend, Backend] = (
+            MemoryBackend(clock=self.clock),
+            SqliteBackend(path, clock=self.clock, synchronous="NORMAL"),
+        )
+        self.harnesses = [Harness(store, self.clock) for store in self.stores]
+        for store in self.stores:
+            self.run(store.open())
+        self.count = 0
+        self.tasks: list[Pair] = []
+        self.attempts: list[Pair] = []
+        self.numbers = 0
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs on the machine's loop."""
+        return self.loop.run_until_complete(coroutine)
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.run(store.aclose())
+        self.loop.close()
+        self.folder.cleanup()
+
+    def fresh(self, prefix: str) -> str:
+        """An id, the same for both stores."""
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def same(self, results: list[Any], what: str) -> Any:
+        """Both answers, which must agree."""
+        assert results[0] == results[1], (
+            f"{what}: {results[0]!r} in memory, {results[1]!r} in SQLite"
+        )
+        return results[0]
+
+    @initialize()
+    def sessions(self) -> None:
+        for harness in self.harnesses:
+            for name in ("s1", "s2"):
+                self.run(harness.session(name, lease=60))
+        for name in ("a", "b"):
+            self.start(name, "error", "allow", None)
+        self.claim("s1", "plain", "b")
+
+    # --- steps
+
+    @rule(
+        name=IDS,
+        running=st.sampled_from(["error", "use_existing", "replace"]),
+        finished=st.sampled_from(["allow", "reject"]),
+        timeout=st.sampled_from([None, None, 20 * SECOND]),
+    )
+    def start(self, name: str, running: str, finished: str, timeout: int | None) -> None:
+        run_id = self.fresh("run")
+        more: dict[str, Any] = {
+            "if_running": running,
+            "if_finished": finished,
+            "run_timeout": timeout,
+        }
+        results = [self.run(h.start(name, run_id=run_id, **more)) for h in self.harnesses]
+        self.same(results, "start")
+
+    @rule(name=IDS, repeated=st.booleans())
+    def signal(self, name: str, repeated: bool) -> None:
+        message = "repeated" if repeated else self.fresh("message")
+        results = [self.run(h.signal(name, "x", message_id=message)) for h in self.harnesses]
+        self.same(results, "signal")
+
+    @rule(
+        session=SESSIONS,
+        kind=st.sampled_from(["plain", "plain", "plain", "parked"]),
+        build=st.sampled_from("bc"),
+    )
+    def claim(self, session: str, kind: str, build: str) -> None:
+        # Never alone: that takes one of several in an order that the contract leaves open.
+        answers = [
+            self.run(h.claim(session, limit=100, parked=kind == "parked", build=build))
+            for h in self.harnesses
+        ]
+        self.same([a.suspects for a in answers], "suspects")
+        by_run = [{task.run_id: task for task in answer.tasks} for answer in answers]
+        self.same([sorted(tasks) for tasks in by_run], "claimed")
+        for run_id in sorted(by_run[0]):
+            pair = Pair(by_run[0][run_id], by_run[1][run_id])
+            shown = [(t.turn, t.inbox, t.events, t.parent, t.queue) for t in pair.both]
+            self.same(shown, f"task {run_id}")
+            self.tasks = [*self.tasks[-3:], pair]
+
+    def _commit(self, pair: Pair, **more: Any) -> None:
+        commit_id = self.fresh("commit")
+        results: list[Any] = []
+        for harness, task in zip(self.harnesses, pair.both, strict=True):
+            fields = {key: make(task) if callable(make) else make for key, make in more.items()}
+            item = harness.turn(task, commit_id=commit_id, **fields)
+            results.append(self.run(harness.commit_items(item))[0].result)
+        if self.same(results, "commit") is CommitResult.APPLIED:
+            # The next commit of this lease follows the turn that was just applied.
+            pair.both = tuple(
+                msgspec.structs.replace(task, turn=task.turn + 1, inbox=()) for task in pair.both
+            )
+
+    @precondition(has_tasks)
+    @rule(
+        data=st.data(),
+        release=st.booleans(),
+        what=st.sampled_from(
+            ["nothing", "activity", "timer", "both", "child", "deliver", "cancel", "park", "again"]
+        ),
+    )
+    def commit(self, data: st.DataObject, release: bool, what: str) -> None:
+        pair = data.draw(st.sampled_from(self.tasks))
+        self.numbers += 1
+        number = self.numbers
+        harness = self.harnesses[0]
+        more: dict[str, Any] = {"release": release}
+        due = self.clock.time + 5 * SECOND
+        new = harness.activity(
+            number,
+            retry=Retry(attempts=2, interval=1),
+            start_to_close=data.draw(st.sampled_from([None, 3 * SECOND])),
+            schedule_to_start=data.draw(st.sampled_from([None, 4 * SECOND])),
+            token=data.draw(st.sampled_from([None, f"token{number}"])),
+        )
+        if what in ("activity", "both", "cancel"):
+            more["activities"] = (new,)
+        if what in ("timer", "both"):
+            more["timers"] = (NewTimer(number, due),)
+        if what == "cancel":
+            confirm = data.draw(st.booleans())
+            more["cancelled_activities"] = (CancelActivity(max(1, number - 2), confirm),)
+            more["cancelled_timers"] = (max(1, number - 1),)
+        if what == "child":
+            name, run_id = data.draw(IDS), self.fresh("run")
+            policy = data.draw(st.sampled_from(["terminate", "cancel", "abandon"]))
+
+            def child(task: TurnTask) -> tuple[ChildStart, ...]:
+                return (
+                    ChildStart(
+                        request=harness.request(
+                            name,
+                            run_id=run_id,
+                            parent=Parent(task.instance_id, task.run_id, number),
+                            parent_close=policy,
+                        ),
+                        refused=b"refused",
+                    ),
+                )
+
+            more["outbox"] = child
+        if what == "deliver":
+            message = Message(
+                instance_id=data.draw(IDS), message_id=self.fresh("delivered"), entry=b"delivered"
+            )
+            more["outbox"] = (Delivery(message=message, accepted=b"yes", refused=b"no"),)
+        if what == "park":
+            park = Park(reason="mismatch", message="", build=data.draw(st.sampled_from("bc")))
+            more.update(park=park, turn=0, record=b"", events=0, consumed=())
+        if what == "again":
+
+            def skipped(task: TurnTask) -> int:
+                return task.turn + 2
+
+            more["turn"] = skipped
+        self._commit(pair, **more)
+
+    @precondition(has_tasks)
+    @rule(data=st.data(), status=st.sampled_from([Status.COMPLETED, Status.FAILED]))
+    def finish(self, data: st.DataObject, status: Status) -> None:
+
+        def end(task: TurnTask) -> Finish:
+            return self.harnesses[0].finish(
+                task, status=status, failure=Failure("E", ""), to_parent=b"ended"
+            )
+
+        self._commit(data.draw(st.sampled_from(self.tasks)), finish=end)
+
+    @precondition(has_tasks)
+    @rule(data=st.data())
+    def continue_as_new(self, data: st.DataObject) -> None:
+        run_id = self.fresh("run")
+        following = Continuation(
+            run_id=run_id,
+            workflow="flow",
+            version=1,
+            queue="default",
+            started=encode_event(WorkflowStarted("flow", 1, "default", b"[]", 1)),
+        )
+        finish = Finish(status=Status.CONTINUED, seen=0, continuation=following)
+        self._commit(data.draw(st.sampled_from(self.tasks)), finish=finish)
+
+    @precondition(has_tasks)
+    @rule(data=st.data())
+    def settle_in_a_turn(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(max(1, self.numbers - 3), max(1, self.numbers)))
+        settled = (Settled(number, f"token{number}"),)
+        self._commit(data.draw(st.sampled_from(self.tasks)), settled=settled, consumed=())
+
+    @rule(session=SESSIONS)
+    def claim_activities(self, session: str) -> None:
+        answers = [self.run(h.claim_activities(session, limit=100)) for h in self.harnesses]
+        keyed = [{(a.run_id, a.number): a for a in answer} for answer in answers]
+        self.same([sorted(tasks) for tasks in keyed], "activities claimed")
+        for key in sorted(keyed[0]):
+            pair = Pair(keyed[0][key], keyed[1][key])
+            self.same([(a.attempt, a.deadline, a.details) for a in pair.both], f"activity {key}")
+            self.attempts = [*self.attempts[-3:], pair]
+
+    @precondition(has_attempts)
+    @rule(data=st.data(), how=st.sampled_from(["entry", "retry", "hand_back", "beat"]))
+    def end_attempt(self, data: st.DataObject, how: str) -> None:
+        pair = data.draw(st.sampled_from(self.attempts))
+        results: list[Any] = []
+        for store, task in zip(self.stores, pair.both, strict=True):
+            attempt: ActivityTask = task
+            named: dict[str, Any] = {
+                "run_id": attempt.run_id,
+                "number": attempt.number,
+                "token": attempt.token,
+            }
+            if how == "beat":
+                results.append(self.run(store.heartbeat([Heartbeat(**named, details=b"1")])))
+                continue
+            if how == "entry":
+                named["entry"] = b"outcome"
+            elif how == "retry":
+                named.update(retry_in=2 * SECOND, failure=Failure("E", "x"))
+            else:
+                named["hand_back"] = True
+            results.append(self.run(store.settle([ActivityResult(**named)])))
+        self.same(results, how)
+
+    @precondition(has_tasks)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        pair = data.draw(st.sampled_from(self.tasks))
+        for store, task in zip(self.stores, pair.both, strict=True):
+            self.run(store.release([Lease(task.run_id, task.token)]))
+
+    @rule(name=IDS, action=st.sampled_from(list(Action)))
+    def control(self, name: str, action: Action) -> None:
+        results = [self.run(store.control(name, action, "why")) for store in self.stores]
+        self.same(results, action)
+
+    @rule(name=IDS)
+    def remove(self, name: str) -> None:
+        self.same([self.run(store.remove(name)) for store in self.stores], "remove")
+
+    @rule(seconds=st.sampled_from([1, 2, 5, 100]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+        results: list[Any] = []
+        for store, harness in zip(self.stores, self.harnesses, strict=True):
+            report = self.run(store.sweep("sweeper", 1000))
+            results.append(
+                (report.fired, report.timed_out, sorted(report.sessions_lost), report.next_due)
+            )
+            for name in report.sessions_lost:
+                self.run(harness.session(name, lease=60))
+        self.same(results, "sweep")
+
+    # --- what must always agree
+
+    @invariant()
+    def everything_shown_agrees(self) -> None:
+        shown: list[Any] = []
+        for store in self.stores:
+            assert isinstance(store, (MemoryBackend, SqliteBackend))
+            page = self.run(store.list_instances(ListFilter(all_runs=True), None, 1000))
+            runs = {}
+            for record in page.instances:
+                pending = self.run(store.pending(record.run_id))
+                history = self.run(store.read_history(record.run_id, 0, 100))
+                activities = sorted(
+                    (a.number, a.state, a.attempt, a.owner, a.last_failure)
+                    for a in pending.activities
+                )
+                runs[record.run_id] = (
+                    record,
+                    activities,
+                    sorted(
+                        tuple(t.__getattribute__(f) for f in ("number", "due_at"))
+                        for t in pending.timers
+                    ),
+                    pending.inbox,
+                    history,
+                )
+            shown.append(runs)
+        assert list(shown[0]) == list(shown[1]), "runs in order"
+        for run_id, one in shown[0].items():
+            assert one == shown[1][run_id], run_id
+
+
+Agreement.TestCase.settings = settings(
+    max_examples=100,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+TestAgreement = Agreement.TestCase
