@@ -113,7 +113,7 @@ class ActivityRunner:
     def tokens(self) -> list[str]:
         """Attempts that this worker knows of, running, reserved or not yet settled."""
         running = [attempt.task.token for attempt in self._attempts.values()]
-        return [*running, *self._reserved, *self._unsettled]
+        return [*running, *self._reserved, *self._unsettled, *self._turns.result_tokens()]
 
     def start_reserved(self, live: Live, task: ActivityTask) -> None:
         """See :class:`._turns.Activities`."""

@@ -38,6 +38,7 @@ class Live:
 
     __slots__ = (
         "execution",
+        "in_flight",
         "last_seq",
         "owned",
         "pending",
@@ -55,6 +56,8 @@ class Live:
         self.turn = task.turn
         self.last_seq = 0
         self.pending: collections.deque[Arrival] = collections.deque()
+        # What the turn was given whose commit is on its way.
+        self.in_flight: list[Arrival] = []
         # Activities of this run that this worker executes; while there are any, the lease stays.
         self.running_here = 0
 

@@ -160,6 +160,15 @@ class Turns:
         """Leases that this worker knows of."""
         return [live.task.token for live in self._lives.values() if live.owned]
 
+    def result_tokens(self) -> list[str]:
+        """Attempts whose results wait for a turn, or ride in a commit that is on its way."""
+        return [
+            arrival.token
+            for live in self._lives.values()
+            for arrival in (*live.pending, *live.in_flight)
+            if not arrival.seq
+        ]
+
     def owned(self, run_id: str) -> Live | None:
         """The run, if this worker holds it and its lease."""
         live = self._lives.get(run_id)
@@ -294,6 +303,7 @@ class Turns:
         release = not started and not live.running_here and not live.pending
         if release:
             commit = msgspec.structs.replace(commit, release=True)
+        live.in_flight = arrivals
         self._commits.submit(
             commit, lambda outcome: self._committed(live, commit, started, arrivals, outcome)
         )
@@ -307,6 +317,7 @@ class Turns:
         outcome: CommitOutcome | BaseException,
     ) -> None:
         self._busy -= 1
+        live.in_flight = []
         if isinstance(outcome, CommitOutcome):
             self._clock.update(outcome.time)
         if not isinstance(outcome, CommitOutcome) or outcome.result not in (
