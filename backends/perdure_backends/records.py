@@ -192,7 +192,10 @@ class TurnTask(Record, frozen=True):
 
 
 class ClaimedTurns(Record, frozen=True):
-    """Answer to a claim. ``suspects`` says that instances or activities wait to be run alone."""
+    """Answer to a claim.
+
+    ``suspects`` says that instances or activities wait to be run alone (never for parked ones).
+    """
 
     tasks: tuple[TurnTask, ...]
     suspects: bool = False

@@ -96,7 +96,8 @@ def claim(state: State, claim: TurnClaim) -> ClaimedTurns:
         del source[run.run_id]
         run.park = None
         tasks.append(_lease(state, run, claim))
-    return ClaimedTurns(tasks=tuple(tasks), suspects=has_suspects(state, offers, claim.queues))
+    suspects = not claim.parked and has_suspects(state, offers, claim.queues)
+    return ClaimedTurns(tasks=tuple(tasks), suspects=suspects)
 
 
 def _lease(state: State, run: Run, claim: TurnClaim) -> TurnTask:

@@ -64,7 +64,7 @@ def settle(tx: Tx, result: ActivityResult) -> bool:
     row = tx.execute(SQL["find_attempt"], (result.run_id, result.number, result.token)).fetchone()
     if row is None:
         return False
-    serial, stored, scheduled_at, attempt, _, cancel, last_failure = row
+    serial, stored, scheduled_at, attempt, _, cancel = row
     if result.entry is not None or cancel:
         entry = result.entry if result.entry is not None else cancelled_entry(result.number)
         tx.end_activity(serial, result.number, entry)
@@ -76,7 +76,7 @@ def settle(tx: Tx, result: ActivityResult) -> bool:
         attempt=attempt - 1 if result.hand_back else attempt,
         policy=decode_policy(stored),
         scheduled_at=scheduled_at,
-        last_failure=encode_failure(result.failure) or last_failure,
+        last_failure=encode_failure(result.failure),
     )
     return True
 
@@ -86,7 +86,7 @@ def heartbeat(tx: Tx, beat: Heartbeat) -> HeartbeatResult:
     row = tx.execute(SQL["find_attempt"], (beat.run_id, beat.number, beat.token)).fetchone()
     if row is None:
         return HeartbeatResult.GONE
-    serial, stored, scheduled_at, _, started_at, cancel, _ = row
+    serial, stored, scheduled_at, _, started_at, cancel = row
     if beat.details is not None:
         tx.execute(SQL["beat_details"], (beat.details, serial, beat.number))
     policy = decode_policy(stored)

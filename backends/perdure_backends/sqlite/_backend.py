@@ -154,7 +154,12 @@ class SqliteBackend:
             seen = version
             await asyncio.sleep(pause)
 
-    async def _change(self, function: Callable[[Tx], T]) -> T:
+    async def _change(
+        self,
+        function: Callable[[Tx], T],
+        *,
+        peek: Callable[[sqlite3.Connection], T | None] | None = None,
+    ) -> T:
         """One write transaction; wakes whom it concerns once it is committed."""
         tx: Tx | None = None
 
@@ -163,7 +168,7 @@ class SqliteBackend:
             tx = Tx(connection, self._clock())
             return function(tx)
 
-        result = await self._connection.transaction(step)
+        result = await self._connection.transaction(step, peek=peek)
         if tx is not None:
             if tx.topics:
                 self._wakeups.notify(*tx.topics)
@@ -231,7 +236,13 @@ class SqliteBackend:
 
     async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
         """See :meth:`Backend.claim_turns`."""
-        return await self._change(lambda tx: _turns.claim(tx, claim))
+        name = "any_parked" if claim.parked else "any_ready"
+
+        def peek(connection: sqlite3.Connection) -> ClaimedTurns | None:
+            waiting = connection.execute(SQL[name], (self._clock(),)).fetchone()[0]
+            return None if waiting else ClaimedTurns(tasks=())
+
+        return await self._change(lambda tx: _turns.claim(tx, claim), peek=peek)
 
     async def read_history(self, run_id: str, after: int, limit: int) -> list[bytes]:
         """See :meth:`Backend.read_history`."""
@@ -266,7 +277,12 @@ class SqliteBackend:
 
     async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
         """See :meth:`Backend.claim_activities`."""
-        return await self._change(lambda tx: _activities.claim_activities(tx, claim))
+
+        def peek(connection: sqlite3.Connection) -> list[ActivityTask] | None:
+            waiting = connection.execute(SQL["any_activity"], (self._clock(),)).fetchone()[0]
+            return None if waiting else []
+
+        return await self._change(lambda tx: _activities.claim_activities(tx, claim), peek=peek)
 
     async def settle(self, results: Sequence[ActivityResult]) -> list[bool]:
         """See :meth:`Backend.settle`."""
@@ -288,7 +304,17 @@ class SqliteBackend:
             self._planned = math.inf if report.next_due is None else report.next_due
             return report
 
-        return await self._change(step)
+        def peek(connection: sqlite3.Connection) -> SweepReport | None:
+            now = self._clock()
+            since, self._swept = self._swept, now
+            report = _control.nothing_due(connection, session_id, now, since)
+            if report is None:
+                self._swept = since
+            else:
+                self._planned = math.inf if report.next_due is None else report.next_due
+            return report
+
+        return await self._change(step, peek=peek)
 
     # --- looking and steering
 

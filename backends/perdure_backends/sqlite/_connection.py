@@ -127,10 +127,22 @@ class Connection:
                 raise BackendError(f"the store {self._path} is closed") from error
         raise BackendError("unreachable")
 
-    async def transaction(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Calls ``function`` inside one write transaction, in one hop. Raises as :meth:`run`."""
+    async def transaction(
+        self,
+        function: Callable[[sqlite3.Connection], T],
+        *,
+        peek: Callable[[sqlite3.Connection], T | None] | None = None,
+    ) -> T:
+        """Calls ``function`` inside one write transaction, in one hop. Raises as :meth:`run`.
+
+        Args:
+            peek: looks first, without the write lock; what it answers, if not ``None``, is the
+                result, and there is no transaction. For polls that mostly find nothing.
+        """
 
         def transact(connection: sqlite3.Connection) -> T:
+            if peek is not None and (found := peek(connection)) is not None:
+                return found
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = function(connection)

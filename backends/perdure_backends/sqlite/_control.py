@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -142,6 +143,16 @@ def sweep(tx: Tx, session_id: str, limit: int, since: int) -> SweepReport:
     return SweepReport(
         fired=fired, timed_out=timed_out, sessions_lost=tuple(lost), next_due=next_due
     )
+
+
+def nothing_due(
+    conn: sqlite3.Connection, session_id: str, now: int, since: int
+) -> SweepReport | None:
+    """The report of a sweep that would do nothing; ``None`` when there may be something to do."""
+    busy = conn.execute(SQL["anything_due"], (now, now, now, since, now, session_id)).fetchone()[0]
+    if busy:
+        return None
+    return SweepReport(next_due=conn.execute(SQL["next_due"], (now, session_id)).fetchone()[0])
 
 
 def _lost_sessions(tx: Tx, session_id: str) -> list[str]:

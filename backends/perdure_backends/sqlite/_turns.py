@@ -104,7 +104,7 @@ def claim(tx: Tx, claim: TurnClaim) -> ClaimedTurns:
     statement = SQL["claimable_parked" if claim.parked else "claimable"]
     rows = tx.execute(statement, parameters).fetchall()
     tasks = tuple(_lease(tx, claim, row) for row in rows)
-    suspects = bool(tx.execute(SQL["suspects"], parameters).fetchone()[0])
+    suspects = not claim.parked and bool(tx.execute(SQL["suspects"], parameters).fetchone()[0])
     return ClaimedTurns(tasks=tasks, suspects=suspects)
 
 

@@ -58,6 +58,24 @@ WHERE park IS NOT NULL AND suspended = 0
   AND instr(tried, ' ' || :build || ' ') = 0
 ORDER BY serial LIMIT :limit
 
+-- name: any_ready
+SELECT EXISTS (SELECT 1 FROM runs WHERE ready_at IS NOT NULL)
+  OR EXISTS (SELECT 1 FROM activities
+  WHERE owner IS NULL AND due_at <= ? AND (lone_losses > 0 OR losses > 1))
+
+-- name: any_parked
+SELECT EXISTS (SELECT 1 FROM runs WHERE park IS NOT NULL) AND ? > 0
+
+-- name: any_activity
+SELECT EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at <= ?)
+
+-- name: anything_due
+SELECT EXISTS (SELECT 1 FROM timers WHERE due_at <= ?)
+  OR EXISTS (SELECT 1 FROM runs WHERE deadline_at IS NOT NULL AND deadline_at <= ?)
+  OR EXISTS (SELECT 1 FROM activities WHERE deadline_at IS NOT NULL AND deadline_at <= ?)
+  OR EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ? AND due_at <= ?)
+  OR EXISTS (SELECT 1 FROM sessions WHERE id <> ?)
+
 -- name: suspects
 SELECT EXISTS (SELECT 1 FROM runs
   WHERE ready_at IS NOT NULL AND owner IS NULL AND (lone_losses > 0 OR losses >= :suspect)
@@ -183,12 +201,13 @@ UPDATE activities SET owner = ?, token = ?, attempt = attempt + 1, started_at = 
 WHERE run = ? AND number = ?
 
 -- name: find_attempt
-SELECT a.run, a.policy, a.scheduled_at, a.attempt, a.started_at, a.cancel, a.last_failure
+SELECT a.run, a.policy, a.scheduled_at, a.attempt, a.started_at, a.cancel
 FROM activities AS a
 WHERE a.run = (SELECT serial FROM runs WHERE run_id = ?) AND a.number = ? AND a.token = ?
 
 -- name: offer_activity
-UPDATE activities SET owner = NULL, token = NULL, due_at = ?, attempt = ?, last_failure = ?,
+UPDATE activities SET owner = NULL, token = NULL, due_at = ?, attempt = ?,
+  last_failure = coalesce(?, last_failure),
   deadline_at = ? WHERE run = ? AND number = ?
 
 -- name: beat_details

@@ -481,9 +481,9 @@ class Worker:
             self._backend.wakeups.notify(TURNS, ACTIVITIES)
         if report.fired + report.timed_out >= _SWEEP_BATCH:
             return 0.0
-        longest = min(self._poll, 0.5)
         if report.next_due is None:
-            return longest
+            return self._poll  # nothing is planned and nobody else is there
+        longest = min(self._poll, 0.5)
         return min(longest, max(0.0, (report.next_due - self._clock.now()) / 1e6) + 0.0005)
 
     async def _beat(self) -> float | None:
