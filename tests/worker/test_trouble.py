@@ -12,9 +12,11 @@ import pytest
 from conftest import Run
 from perdure import (
     DataConverter,
+    JsonConverter,
     PayloadError,
     RegistrationError,
     Retry,
+    Serializer,
     Signal,
     WorkflowFailedError,
     activity,
@@ -22,6 +24,7 @@ from perdure import (
 )
 from perdure_backends import history as h
 from perdure_runtime import Client, Handle, Worker, connect, local
+from process_activities import in_process
 from test_end_to_end import eventually
 
 go = Signal("go", int)
@@ -396,6 +399,49 @@ def test_codecs_wrap_everything_stored(url: str) -> None:
             assert record.result == b"\x00reverse\x002"
             with pytest.raises(PayloadError, match="codec 'reverse', which is not configured"):
                 await Client(app.backend).handle(handle.id, other).result()
+
+    asyncio.run(main())
+
+
+class Prefixed:
+    """A converter of the user's own: not JSON any more, for there is a letter in front."""
+
+    def serializer(self, annotation: Any, what: str) -> Serializer:
+        return PrefixedSerializer(JsonConverter().serializer(annotation, what))
+
+
+class PrefixedSerializer:
+    def __init__(self, inner: Serializer) -> None:
+        self.inner = inner
+
+    def encode(self, value: Any, /) -> bytes:
+        return b"P" + self.inner.encode(value)
+
+    def encode_checked(self, value: Any, /) -> bytes:
+        return b"P" + self.inner.encode_checked(value)
+
+    def decode(self, payload: bytes, /) -> Any:
+        assert payload[:1] == b"P"
+        return self.inner.decode(payload[1:])
+
+
+@workflow
+async def through_a_process(number: int) -> str:
+    return await in_process(number)
+
+
+def test_a_converter_of_ones_own_works_everywhere() -> None:
+    async def main() -> None:
+        converter = DataConverter(Prefixed())
+        async with local(
+            workflows=[through_a_process, other],
+            activities=[in_process, a],
+            converter=converter,
+        ) as app:
+            handle = await app.start(through_a_process, 7)
+            assert await handle.result() == "7 in SpawnProcess"
+            assert (await handle.describe()).result == b'P"7 in SpawnProcess"'
+            assert await app.run(other) == 2
 
     asyncio.run(main())
 
