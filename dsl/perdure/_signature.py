@@ -218,9 +218,3 @@ def describe(function: Callable[..., Any]) -> str:
     return (
         f"{name!r} ({code.co_filename}:{code.co_firstlineno})" if code is not None else repr(name)
     )
-
-
-def location(function: Callable[..., Any]) -> str:
-    """``file:line`` of a function."""
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "unknown place"

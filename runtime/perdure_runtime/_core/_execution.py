@@ -200,10 +200,9 @@ class Execution:
             events, self._activities, self._children, self._completion.end, self.current_fault
         )
 
-    @property
-    def time(self) -> Callable[[], float]:
-        """The turn's time in seconds."""
-        return self._loop.time
+    def time(self) -> float:
+        """The turn's time in seconds since the epoch."""
+        return self._loop.time()
 
     @property
     def microseconds(self) -> int:

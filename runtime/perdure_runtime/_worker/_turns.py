@@ -110,8 +110,8 @@ class Turns:
         self._releases: Batcher[Lease, None] = Batcher(self._release)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
-        self.turns_run = 0
-        self.stubborn: list[str] = []
+        # Kept: collected as garbage, they would run on during another instance's turn.
+        self._stubborn: list[Execution] = []
 
     @property
     def busy(self) -> int:
@@ -249,7 +249,6 @@ class Turns:
             self._return_results(live, arrivals)
             self._refuse(live, Fault("newer_history", str(error), {}, error))
             return
-        self.turns_run += 1
         outcome = self._guarded(live, lambda: execution.run_turn(self._clock.now(), received))
         fault = outcome if isinstance(outcome, Fault) else outcome.fault if outcome else None
         if fault is not None or not isinstance(outcome, TurnResult):
@@ -474,7 +473,7 @@ class Turns:
         if execution is not None:
             stubborn = execution.close()
             if stubborn:
-                self.stubborn.extend(stubborn)
+                self._stubborn.append(execution)
                 _log.warning(
                     "workflow %r (%s) swallowed its eviction; let perdure.Evicted and "
                     "GeneratorExit pass: %s",
