@@ -20,7 +20,7 @@ from .._policies import (
     timeout_failure,
 )
 from .._wakeups import ACTIVITIES, TURNS
-from ..history import Parent, TimerFired, encode_event
+from ..history import TimerFired, encode_event
 from ..records import Action, ControlResult, Park, RemoveResult, SessionStart, Status, SweepReport
 from . import _liveness
 from ._statements import SQL
@@ -217,12 +217,6 @@ def _which_timeout(
 # --- operators ------------------------------------------------------------------------------
 
 
-def terminate_row(tx: Tx, serial: int, run_id: str, parent: Parent | None, reason: str) -> None:
-    """Ends a run by an operator's will."""
-    failure = Failure("WorkflowTerminatedError", reason, retryable=False)
-    tx.end_from_outside(serial, run_id, parent, Status.TERMINATED, failure)
-
-
 def control(tx: Tx, instance_id: str, action: Action, reason: str) -> ControlResult:
     """See :meth:`Backend.control`."""
     row: tuple[Any, ...] | None = tx.execute(SQL["for_control"], (instance_id,)).fetchone()
@@ -232,7 +226,7 @@ def control(tx: Tx, instance_id: str, action: Action, reason: str) -> ControlRes
     if status != Status.RUNNING.value:
         return ControlResult.FINISHED
     if action is Action.TERMINATE:
-        terminate_row(tx, serial, run_id, parent_of(*row[5:8]), reason)
+        tx.terminate(serial, run_id, parent_of(*row[5:8]), reason)
         return ControlResult.DONE
     if action is Action.SUSPEND:
         if suspended:

@@ -277,19 +277,16 @@ class Tx:
         children = self.execute(SQL["live_children"], (run_id,)).fetchall()
         for serial, child_run, policy, instance, parent_run, number in children:
             if policy == "terminate":
-                failure = Failure(
-                    "WorkflowTerminatedError", "its parent has ended", retryable=False
-                )
-                self.end_from_outside(
-                    serial,
-                    child_run,
-                    Parent(instance, parent_run, number),
-                    Status.TERMINATED,
-                    failure,
-                )
+                parent = Parent(instance, parent_run, number)
+                self.terminate(serial, child_run, parent, "its parent has ended")
             elif policy == "cancel":
                 entry = encode_event(CancelRequested("its parent has ended"))
                 self.accept(serial, entry, carried=True)
+
+    def terminate(self, serial: int, run_id: str, parent: Parent | None, reason: str) -> None:
+        """Ends a run by an operator's will, or its parent's end."""
+        failure = Failure("WorkflowTerminatedError", reason, retryable=False)
+        self.end_from_outside(serial, run_id, parent, Status.TERMINATED, failure)
 
     def end_from_outside(
         self,

@@ -59,11 +59,9 @@ def start(tx: Tx, request: StartRequest) -> StartOutcome:
 
 
 def _replace(tx: Tx, serial: int, run_id: str) -> None:
-    from ._control import terminate_row
-
     row = tx.execute(SQL["for_commit"], (run_id,)).fetchone()
     parent = parent_of(row[10], row[11], row[12])
-    terminate_row(tx, serial, run_id, parent, "replaced by a new start under its id")
+    tx.terminate(serial, run_id, parent, "replaced by a new start under its id")
 
 
 def send(tx: Tx, message: Message) -> SendResult:
