@@ -148,8 +148,11 @@ def test_json_errors(terminal: Terminal) -> None:
 
 
 def test_migrate(terminal: Terminal) -> None:
-    assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 1, "applied": []}
-    assert terminal.run("migrate").stdout == "applied 0001_initial.sql\n"
+    assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 2, "applied": []}
+    assert terminal.run("migrate").stdout.splitlines() == [
+        "applied 0001_initial.sql",
+        "applied 0002_messages.sql",
+    ]
     assert "nothing to do" in terminal.run("migrate").stdout
     assert terminal.run("list").stdout == "no instances\n"
 

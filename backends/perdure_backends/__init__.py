@@ -10,6 +10,7 @@ from .contract import Backend as Backend
 from .contract import Listing as Listing
 from .contract import Liveness as Liveness
 from .contract import Migrating as Migrating
+from .contract import QueueControl as QueueControl
 from .contract import SessionKeeper as SessionKeeper
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Listing",
     "Liveness",
     "Migrating",
+    "QueueControl",
     "SessionKeeper",
     "Wakeups",
     "new_id",

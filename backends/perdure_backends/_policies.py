@@ -5,11 +5,13 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from perdure import Failure, Retry
 
 from .history import ActivityFailed, ChildFailed, Parent, encode_event
+from .records import QueueLimit
 
 MAX_LOSSES: Final = 3
 """Losses of a lone owner after which a run is parked, or an activity's attempt fails."""
@@ -32,6 +34,49 @@ SUSPECT_AFTER: Final = 2
 
 MAX_INBOX: Final = 10_000
 """Unread messages that an instance takes before senders are told that it is full."""
+
+
+CATCH_ALL: Final = ("*", 0)
+"""The offer of a worker that runs every workflow; as an activity's name ``*`` alone."""
+
+QUERY_PAUSE: Final = 10_000_000
+"""Microseconds after which a query that was handed out and not answered is handed out again."""
+
+
+def offered(offers: Container[tuple[str, int]], workflow: str, version: int) -> bool:
+    """Whether a worker can run it: it has the very workflow, or a catch-all."""
+    return (workflow, version) in offers or CATCH_ALL in offers
+
+
+class Bucket:
+    """How many activities of a limited queue may start now.
+
+    Args:
+        limit: starts in a second, and how many at once.
+        level: starts that were allowed at time ``at`` (microseconds); ``burst`` when it is new.
+    """
+
+    def __init__(self, limit: QueueLimit, level: float | None = None, at: int = 0) -> None:
+        self.limit = limit
+        self.level = float(limit.burst) if level is None else level
+        self.at = at
+
+    def available(self, now: int) -> int:
+        """Starts that are allowed now."""
+        passed = max(0, now - self.at) / 1e6
+        self.level = min(float(self.limit.burst), self.level + passed * self.limit.per_second)
+        self.at = max(self.at, now)
+        return int(self.level + 1e-9)
+
+    def take(self, count: int) -> None:
+        """Uses some up, just after :meth:`available`."""
+        self.level -= count
+
+    def next_at(self, now: int) -> int:
+        """When the next start is allowed."""
+        if self.available(now) >= 1:
+            return now
+        return now + max(1, round((1 - self.level) / self.limit.per_second * 1e6))
 
 
 def retry_at(

@@ -19,6 +19,8 @@ TURNS: Final = "turns"
 """An instance may be claimable."""
 ACTIVITIES: Final = "activities"
 """An activity may be claimable."""
+ANSWERS: Final = "answers"
+"""A query or an update may be answered."""
 DUE: Final = "due"
 """Something may come due earlier than was known."""
 

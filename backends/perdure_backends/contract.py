@@ -42,6 +42,11 @@ from .records import (
     ListPage,
     Message,
     Pending,
+    QueryAnswer,
+    QueryClaim,
+    QueryRequest,
+    QueryTask,
+    QueueLimit,
     RemoveResult,
     SendResult,
     SessionRecord,
@@ -51,6 +56,7 @@ from .records import (
     SweepReport,
     TurnClaim,
     TurnCommit,
+    UpdateAnswer,
 )
 
 
@@ -120,7 +126,8 @@ class Backend(Protocol):
         """Creates runs, under the policies of each request, or says which run is there.
 
         ``if_running="replace"`` terminates the running one in the same step. ``request_id`` makes
-        repeats safe for as long as the run exists.
+        repeats safe for as long as the run exists. A request's messages are accepted in the same
+        step by the run that the answer names; none is when the start was refused.
         """
         ...
 
@@ -158,7 +165,8 @@ class Backend(Protocol):
         activity's token is void; ``BEHIND`` when it would finish the run but newer messages are
         there; else it is applied. A lease that is not held writes nothing. Outbox items are
         relayed; a finished run's timers, activities and leases are dropped, its children are
-        treated by their parent-close policy.
+        treated by their parent-close policy. Published state and answers to updates are stored
+        with the turn; answers wake who waits for them.
         """
         ...
 
@@ -186,12 +194,45 @@ class Backend(Protocol):
         """Takes the outcome of attempts; ``False`` where the attempt's token is void.
 
         An ``entry`` goes into the instance's inbox and the record is dropped; ``retry_in`` makes
-        the activity claimable again after that time; ``hand_back`` at once, uncounted.
+        the activity claimable again after that time; ``failure`` alone does either, as the retry
+        policy says; ``hand_back`` at once, uncounted. ``detach`` takes the attempt from its
+        session: its token and time-outs stay, nobody claims it.
         """
         ...
 
     async def heartbeat(self, beats: Sequence[Heartbeat]) -> list[HeartbeatResult]:
         """Says of running attempts whether they are still wanted; stores their details."""
+        ...
+
+    # --- queries and updates
+
+    async def ask(self, requests: Sequence[QueryRequest]) -> list[SendResult]:
+        """Accepts queries, of finished runs too: ``ACCEPTED`` or ``NOT_FOUND``.
+
+        A repeat under the same id changes nothing. The history of the run stays as it is.
+        """
+        ...
+
+    async def claim_queries(self, claim: QueryClaim) -> list[QueryTask]:
+        """Hands out queries of runs with at least one turn that the worker could run.
+
+        No lease is taken, on the run or on the query: it is handed out to nobody else for ten
+        seconds, and then again.
+        """
+        ...
+
+    async def answer(self, answers: Sequence[QueryAnswer]) -> None:
+        """Stores answers, the first for each query, and wakes who waits."""
+        ...
+
+    async def read_answers(self, query_ids: Sequence[str]) -> list[QueryAnswer | None]:
+        """Answers by the ids of their queries; an answered query is forgotten by this."""
+        ...
+
+    async def read_updates(
+        self, instance_id: str, update_ids: Sequence[str]
+    ) -> list[UpdateAnswer | None]:
+        """How updates of an instance stand; ``None`` where no turn has seen it yet."""
         ...
 
     # --- keeping house
@@ -245,6 +286,19 @@ class Liveness(Protocol):
 
     async def list_sessions(self) -> list[SessionRecord]:
         """Sessions, the oldest first."""
+        ...
+
+
+@runtime_checkable
+class QueueControl(Protocol):
+    """Optional: limits how fast the activities of a queue start, over all workers together."""
+
+    async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
+        """Sets a queue's limit, or takes it away. Holds for starts from then on."""
+        ...
+
+    async def queue_limits(self) -> list[QueueLimit]:
+        """The limits, by the names of their queues."""
         ...
 
 

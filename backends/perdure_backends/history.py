@@ -64,11 +64,16 @@ class ActivityCompleted(Event, frozen=True, tag="activity_completed"):
 
 
 class ActivityFailed(Event, frozen=True, tag="activity_failed"):
-    """An activity failed for good. ``kind`` is ``failed``, ``timeout``, ``cancelled``."""
+    """An activity failed for good. ``kind`` is ``failed``, ``timeout``, ``cancelled``.
+
+    ``delivered`` names the registered class as which the code got it, empty for Perdure's own
+    error; ``None`` until it was delivered.
+    """
 
     number: int
     failure: Failure
     kind: str = "failed"
+    delivered: str | None = None
 
 
 class TimerFired(Event, frozen=True, tag="timer_fired"):
@@ -85,11 +90,12 @@ class ChildCompleted(Event, frozen=True, tag="child_completed"):
 
 
 class ChildFailed(Event, frozen=True, tag="child_failed"):
-    """A sub-workflow failed or could not be started."""
+    """A sub-workflow failed or could not be started. ``delivered`` as for activities."""
 
     number: int
     failure: Failure
     kind: str = "failed"
+    delivered: str | None = None
 
 
 class SignalReceived(Event, frozen=True, tag="signal_received"):
@@ -97,16 +103,26 @@ class SignalReceived(Event, frozen=True, tag="signal_received"):
 
     name: str
     payload: bytes
+    headers: dict[str, bytes] = {}
+
+
+class UpdateReceived(Event, frozen=True, tag="update_received"):
+    """An update was validated and accepted; a refused one leaves no event."""
+
+    update_id: str
+    name: str
+    payload: bytes
+    headers: dict[str, bytes] = {}
 
 
 class SignalAccepted(Event, frozen=True, tag="signal_accepted"):
-    """A signal that this instance sent was accepted by its receiver."""
+    """A signal or cancellation that this instance sent was accepted by its receiver."""
 
     number: int
 
 
 class SignalRefused(Event, frozen=True, tag="signal_refused"):
-    """A signal that this instance sent found no running receiver."""
+    """A signal or cancellation that this instance sent found no running receiver."""
 
     number: int
     failure: Failure
@@ -116,6 +132,14 @@ class CancelRequested(Event, frozen=True, tag="cancel_requested"):
     """Somebody asked the instance to cancel."""
 
     reason: str = ""
+
+
+class QueryAsked(Event, frozen=True, tag="query_asked"):
+    """A question; in no history. ``argument`` is encoded, ``None`` when there is none."""
+
+    name: str
+    argument: bytes | None = None
+    headers: dict[str, bytes] = {}
 
 
 # --- commands -------------------------------------------------------------------------------
@@ -128,11 +152,13 @@ class Command(Event, frozen=True):
 
 
 class ActivityScheduled(Command, frozen=True, tag="activity_scheduled"):
-    """An activity was called. Durations are microseconds."""
+    """An activity was called; a ``local`` one runs within the turn, without the store."""
 
     name: str
     queue: str
     input: bytes
+    headers: dict[str, bytes] = {}
+    local: bool = False
 
 
 class ActivityCancelRequested(Command, frozen=True, tag="activity_cancel_requested"):
@@ -158,6 +184,7 @@ class ChildScheduled(Command, frozen=True, tag="child_scheduled"):
     instance_id: str
     queue: str
     input: bytes
+    headers: dict[str, bytes] = {}
 
 
 class ChildCancelRequested(Command, frozen=True, tag="child_cancel_requested"):
@@ -170,6 +197,22 @@ class SignalSent(Command, frozen=True, tag="signal_sent"):
     instance_id: str
     name: str
     payload: bytes
+    headers: dict[str, bytes] = {}
+
+
+class CancelSent(Command, frozen=True, tag="cancel_sent"):
+    """Another instance was asked to cancel."""
+
+    instance_id: str
+    reason: str = ""
+
+
+class UpdateAnswered(Command, frozen=True, tag="update_answered"):
+    """The handler of an update returned, or raised."""
+
+    update_id: str
+    result: bytes | None = None
+    failure: Failure | None = None
 
 
 class SideEffectRecorded(Command, frozen=True, tag="side_effect_recorded"):
@@ -214,6 +257,7 @@ Received: TypeAlias = (
     | ChildCompleted
     | ChildFailed
     | SignalReceived
+    | UpdateReceived
     | SignalAccepted
     | SignalRefused
     | CancelRequested
@@ -226,6 +270,8 @@ Issued: TypeAlias = (
     | ChildScheduled
     | ChildCancelRequested
     | SignalSent
+    | CancelSent
+    | UpdateAnswered
     | SideEffectRecorded
     | PatchRecorded
     | WorkflowCompleted
@@ -246,6 +292,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _turn_decoder: Final = msgspec.msgpack.Decoder(Turn)
+_query_decoder: Final = msgspec.msgpack.Decoder(QueryAsked)
 _event_decoder: Final[msgspec.msgpack.Decoder[Received]] = msgspec.msgpack.Decoder(Received)
 
 
@@ -282,6 +329,14 @@ def decode_event(entry: bytes) -> Received:
     """
     try:
         return _event_decoder.decode(entry)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(entry, error) from error
+
+
+def decode_query(entry: bytes) -> QueryAsked:
+    """A question as it was asked. Raises as :func:`decode_event`."""
+    try:
+        return _query_decoder.decode(entry)
     except msgspec.MsgspecError as error:
         raise _unreadable(entry, error) from error
 

@@ -79,43 +79,6 @@ class SessionRecord(Record, frozen=True):
 # --- starting and messages ------------------------------------------------------------------
 
 
-class StartRequest(Record, frozen=True):
-    """A start. ``started`` is the encoded ``WorkflowStarted`` event: the inbox's first entry.
-
-    A repeat with the same ``request_id`` gets the first answer.
-    """
-
-    instance_id: str
-    run_id: str
-    request_id: str
-    workflow: str
-    version: int
-    queue: str
-    started: bytes
-    run_timeout: int | None = None
-    if_running: RunningPolicy = "error"
-    if_finished: FinishedPolicy = "allow"
-    parent: Parent | None = None
-    parent_close: ParentClosePolicy = "abandon"
-
-
-class StartResult(enum.StrEnum):
-    """How a start went. All but the last two name a run that the caller may wait for."""
-
-    CREATED = "created"
-    EXISTING = "existing"
-    REPEATED = "repeated"
-    RUNNING_EXISTS = "running_exists"
-    FINISHED_EXISTS = "finished_exists"
-
-
-class StartOutcome(Record, frozen=True):
-    """Answer to a start: the result and the run that has the id now."""
-
-    result: StartResult
-    run_id: str
-
-
 class Message(Record, frozen=True):
     """Something for an instance's inbox: a signal, an update, a cancellation.
 
@@ -135,6 +98,49 @@ class SendResult(enum.StrEnum):
     NOT_FOUND = "not_found"
     FINISHED = "finished"
     FULL = "full"
+
+
+class StartRequest(Record, frozen=True):
+    """A start. ``started`` is the encoded ``WorkflowStarted`` event: the inbox's first entry.
+
+    A repeat with the same ``request_id`` gets the first answer. ``messages`` are accepted in the
+    same step by the run that the answer names, new or there already.
+    """
+
+    instance_id: str
+    run_id: str
+    request_id: str
+    workflow: str
+    version: int
+    queue: str
+    started: bytes
+    run_timeout: int | None = None
+    if_running: RunningPolicy = "error"
+    if_finished: FinishedPolicy = "allow"
+    parent: Parent | None = None
+    parent_close: ParentClosePolicy = "abandon"
+    messages: tuple[Message, ...] = ()
+
+
+class StartResult(enum.StrEnum):
+    """How a start went. All but the last two name a run that the caller may wait for."""
+
+    CREATED = "created"
+    EXISTING = "existing"
+    REPEATED = "repeated"
+    RUNNING_EXISTS = "running_exists"
+    FINISHED_EXISTS = "finished_exists"
+
+
+class StartOutcome(Record, frozen=True):
+    """Answer to a start: the result and the run that has the id now.
+
+    ``delivered`` says how the first of the request's messages that was not accepted went.
+    """
+
+    result: StartResult
+    run_id: str
+    delivered: SendResult = SendResult.ACCEPTED
 
 
 # --- turns ----------------------------------------------------------------------------------
@@ -194,11 +200,13 @@ class TurnTask(Record, frozen=True):
 class ClaimedTurns(Record, frozen=True):
     """Answer to a claim.
 
-    ``suspects`` says that instances or activities wait to be run alone (never for parked ones).
+    ``suspects`` says that instances or activities wait to be run alone (never for parked ones),
+    ``queries`` that queries wait to be answered, perhaps by others.
     """
 
     tasks: tuple[TurnTask, ...]
     suspects: bool = False
+    queries: bool = False
 
 
 class NewActivity(Record, frozen=True):
@@ -206,7 +214,9 @@ class NewActivity(Record, frozen=True):
 
     Attributes:
         token: given when the committing session starts it itself: the record is then written as
-            claimed by that session, first attempt counted.
+            claimed by that session, first attempt counted, unless its queue's limit forbids that.
+        priority: of those that wait, the greatest goes first.
+        headers: what middleware sends along.
     """
 
     number: int
@@ -220,6 +230,8 @@ class NewActivity(Record, frozen=True):
     schedule_to_start: int | None = None
     heartbeat: int | None = None
     token: str | None = None
+    priority: int = 0
+    headers: dict[str, bytes] = {}
 
 
 class NewTimer(msgspec.Struct, frozen=True, array_like=True):
@@ -296,11 +308,23 @@ class Finish(Record, frozen=True):
     to_parent: bytes | None = None
 
 
+class UpdateAnswer(Record, frozen=True):
+    """How an update stands: accepted by its validator, completed by its handler, or rejected.
+
+    ``failure`` says why it was rejected, or what its handler raised.
+    """
+
+    update_id: str
+    stage: Literal["accepted", "completed", "rejected"]
+    result: bytes | None = None
+    failure: Failure | None = None
+
+
 class Park(Record, frozen=True):
     """Why a run is kept aside until fitting code, or an operator, comes.
 
-    ``reason`` is one of ``mismatch``, ``payload``, ``newer_history``, ``blocked``, ``stuck``,
-    ``crashes``, ``internal``; ``details`` holds the facts by name (expected, actual …).
+    ``reason`` is one of ``mismatch``, ``payload``, ``newer_history``, ``history_limit``,
+    ``blocked``, ``stuck``, ``crashes``, ``internal``; ``details`` holds the facts by name.
     """
 
     reason: str
@@ -314,7 +338,11 @@ class TurnCommit(Record, frozen=True):
     """All that one turn changes, applied completely or not at all.
 
     Compare-and-set on (run, token, ``turn`` − 1). ``turn`` 0 marks a commit without a turn (a
-    park before anything ran).
+    park before anything ran, or updates that were all rejected).
+
+    Attributes:
+        published: the new published state, if it changed.
+        answers: how updates stand now; kept with the instance, the last one for each update.
     """
 
     instance_id: str
@@ -334,6 +362,8 @@ class TurnCommit(Record, frozen=True):
     finish: Finish | None = None
     park: Park | None = None
     release: bool = False
+    published: bytes | None = None
+    answers: tuple[UpdateAnswer, ...] = ()
 
 
 class CommitResult(enum.StrEnum):
@@ -347,10 +377,14 @@ class CommitResult(enum.StrEnum):
 
 
 class CommitOutcome(msgspec.Struct, frozen=True, array_like=True):
-    """Answer to a commit: its result, and the store's time."""
+    """Answer to a commit: its result, and the store's time.
+
+    ``deferred`` are activities that came with a token but must wait for their queue's limit.
+    """
 
     result: CommitResult
     time: int
+    deferred: tuple[int, ...] = ()
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):
@@ -391,13 +425,16 @@ class ActivityTask(Record, frozen=True):
     heartbeat: int | None = None
     details: bytes | None = None
     alone: bool = False
+    headers: dict[str, bytes] = {}
 
 
 class ActivityResult(Record, frozen=True):
     """How an attempt ended, judged by its own token.
 
-    Exactly one of ``entry`` (the outcome for the workflow's inbox), ``retry_in`` (with
-    ``failure``) and ``hand_back`` is given; the last gives the attempt back uncounted.
+    Exactly one is given: ``entry`` (the outcome for the workflow's inbox), ``retry_in`` (with
+    ``failure``), ``failure`` alone (the store judges by the activity's retry policy),
+    ``hand_back`` (gives the attempt back uncounted), or ``detach`` (the attempt goes on outside of
+    any session, until somebody settles it with its token or a time-out passes).
     """
 
     run_id: str
@@ -407,6 +444,7 @@ class ActivityResult(Record, frozen=True):
     failure: Failure | None = None
     retry_in: int | None = None
     hand_back: bool = False
+    detach: bool = False
 
 
 class Heartbeat(Record, frozen=True):
@@ -425,6 +463,65 @@ class HeartbeatResult(enum.StrEnum):
     GO_ON = "go_on"
     CANCEL = "cancel"
     GONE = "gone"
+
+
+# --- queries --------------------------------------------------------------------------------
+
+
+class QueryRequest(Record, frozen=True):
+    """Somebody asks an instance; ``entry`` holds name, argument and headers, opaque to a store.
+
+    Forgotten ``lifetime`` after it was asked, answered or not. ``run_id`` narrows it to one run.
+    """
+
+    id: str
+    instance_id: str
+    entry: bytes
+    lifetime: int
+    run_id: str | None = None
+
+
+class QueryClaim(Record, frozen=True):
+    """A worker asks for queries of runs that it could run."""
+
+    session_id: str
+    queues: tuple[str, ...]
+    offers: tuple[Offer, ...]
+    limit: int
+
+
+class QueryTask(Record, frozen=True):
+    """A query with what is needed to replay its run up to the last committed turn."""
+
+    id: str
+    instance_id: str
+    run_id: str
+    workflow: str
+    version: int
+    queue: str
+    turn: int
+    started_at: int
+    entry: bytes
+
+
+class QueryAnswer(Record, frozen=True):
+    """The answer to a query: a result, or why there is none."""
+
+    id: str
+    result: bytes | None = None
+    failure: Failure | None = None
+
+
+class QueueLimit(Record, frozen=True):
+    """How many activities of a queue may start, over all workers together.
+
+    Attributes:
+        per_second: starts in a second, on average; ``burst`` may start at once.
+    """
+
+    queue: str
+    per_second: float
+    burst: int = 1
 
 
 # --- keeping house --------------------------------------------------------------------------
@@ -477,6 +574,7 @@ class InstanceRecord(Record, frozen=True):
     failure: Failure | None = None
     owner: str | None = None
     started: bytes = b""
+    published: bytes | None = None
 
     @property
     def state(self) -> str:

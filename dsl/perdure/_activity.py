@@ -29,9 +29,9 @@ from ._context import find_context
 from ._duration import Duration, seconds
 from ._errors import DefinitionError, InvalidOptionError, OutsideWorkflowError
 from ._futures import ActivityFuture
-from ._names import check_name, check_queue, default_name
+from ._names import CATCH_ALL, check_name, check_queue, default_name
 from ._retry import Retry
-from ._signature import Signature, describe
+from ._signature import AnySignature, Signature, describe
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -55,6 +55,10 @@ class ActivityOptions:
         heartbeat: longest time between two heartbeats; none are asked for by default.
         cancellation: what cancelling its future does: ``try`` cancels at once and sends the
             request, ``wait`` stays pending until it is confirmed, ``abandon`` sends nothing.
+        priority: of the activities that wait in a queue, the greatest priority goes first.
+        local: run it in the workflow's own worker, within the turn, without the queue: for short
+            calls. Nothing is recorded until all local calls of the turn have ended, so a crash
+            repeats them. Of the time-outs only ``start_to_close`` holds.
     """
 
     queue: str | None = None
@@ -64,8 +68,14 @@ class ActivityOptions:
     schedule_to_start: Duration | None = None
     heartbeat: Duration | None = None
     cancellation: CancellationType = "try"
+    priority: int = 0
+    local: bool = False
 
     def __post_init__(self) -> None:
+        if self.local and self.queue is not None:
+            raise InvalidOptionError(
+                "a local activity goes through no queue: give one or the other"
+            )
         if self.queue is not None:
             check_queue(self.queue)
         if self.cancellation not in ("try", "wait", "abandon"):
@@ -135,6 +145,8 @@ class Activity(Generic[P, R_co]):
         schedule_to_start: Duration | None = None,
         heartbeat: Duration | None = None,
         cancellation: CancellationType | None = None,
+        priority: int | None = None,
+        local: bool | None = None,
     ) -> Activity[P, R_co]:
         """The same activity with other options; what is ``None`` stays as it is."""
         given = {
@@ -145,6 +157,8 @@ class Activity(Generic[P, R_co]):
             "schedule_to_start": schedule_to_start,
             "heartbeat": heartbeat,
             "cancellation": cancellation,
+            "priority": priority,
+            "local": local,
         }
         changed = {key: value for key, value in given.items() if value is not None}
         options = dataclasses.replace(self.default_options, **cast("dict[str, Any]", changed))
@@ -251,6 +265,8 @@ class ActivityDecorator:
         schedule_to_start: Duration | None = None,
         heartbeat: Duration | None = None,
         cancellation: CancellationType = "try",
+        priority: int = 0,
+        local: bool = False,
     ) -> _Decorator: ...
     def __call__(
         self,
@@ -308,6 +324,32 @@ class ActivityDecorator:
 
         return build(function) if function is not None else _Decorator(build)
 
+    def dynamic(
+        self, function: Callable[[list[Any]], Coroutine[Any, Any, Any]], /
+    ) -> AsyncActivity[..., Any]:
+        """Makes an ``async def`` the catch-all of a worker: it runs every activity without another.
+
+        It gets the arguments as one list of plain JSON data; ``activity_info().activity`` says
+        what was called.
+        """
+        return cast(
+            "AsyncActivity[..., Any]",
+            _build(
+                function, CATCH_ALL, (), "thread", ActivityOptions(), implemented=True, any=True
+            ),
+        )
+
+    def named(self, name: str) -> AsyncActivity[..., Any]:
+        """An activity of which only the name is known: untyped, arguments and result plain JSON."""
+        return cast(
+            "AsyncActivity[..., Any]",
+            _build(_by_name, name, (), "thread", ActivityOptions(), implemented=False, any=True),
+        )
+
+
+async def _by_name(arguments: list[Any]) -> Any:
+    raise NotImplementedError(arguments)
+
 
 def _build(
     function: Callable[..., Any],
@@ -317,6 +359,7 @@ def _build(
     options: ActivityOptions,
     *,
     implemented: bool,
+    any: bool = False,
 ) -> Activity[..., Any]:
     if not inspect.isfunction(function):
         raise DefinitionError(
@@ -336,10 +379,16 @@ def _build(
             "write it as a plain `def`"
         )
     method = _is_method(function)
+    signature = (AnySignature if any else Signature)(function, "activity", method=method)
+    if executor == "process" and signature.injected:
+        raise DefinitionError(
+            f"activity {describe(function)} runs in another process, which has none of the "
+            "worker's resources"
+        )
     definition = ActivityDefinition(
         name=check_name(name if name is not None else default_name(function)),
         function=function,
-        signature=Signature(function, "activity", method=method),
+        signature=signature,
         is_async=is_async,
         executor=executor,
         implemented=implemented,

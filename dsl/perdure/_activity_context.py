@@ -5,13 +5,14 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import msgspec
 
-from ._errors import UsageError
+from ._errors import CompletesLater, UsageError
 
 T = TypeVar("T")
 
@@ -28,6 +29,10 @@ class ActivityInfo(msgspec.Struct, frozen=True):
         scheduled_at: when the workflow scheduled it (UTC).
         deadline: when this attempt times out (UTC), if it does.
         queue: the queue that it came through.
+        progress: the details of the last heartbeat, of this attempt or an earlier one.
+        token: names this very attempt to :meth:`perdure_runtime.Client.activity`; empty for local
+            activities.
+        local: whether it runs within a turn.
     """
 
     activity: str
@@ -39,6 +44,9 @@ class ActivityInfo(msgspec.Struct, frozen=True):
     scheduled_at: datetime
     deadline: datetime | None
     queue: str
+    progress: Any = None
+    token: str = ""
+    local: bool = False
 
 
 class ActivityContext(Protocol):
@@ -51,6 +59,8 @@ class ActivityContext(Protocol):
     def last_heartbeat(self) -> Any: ...
 
     def cancelled(self) -> bool: ...
+
+    def cancel_reason(self) -> str | None: ...
 
 
 activity_context: Final[contextvars.ContextVar[ActivityContext]] = contextvars.ContextVar(
@@ -99,3 +109,40 @@ def is_cancelled() -> bool:
     Plain ``def`` activities poll it; in ``async def`` ones ``CancelledError`` is raised besides.
     """
     return current_activity("is_cancelled()").cancelled()
+
+
+def cancel_reason() -> str | None:
+    """Why the running activity was asked to stop, or ``None``.
+
+    ``cancelled`` (by its workflow, or because that has ended), ``timed out``, ``lost`` (its
+    worker's lease has ended, or another attempt has begun: the outcome will be refused) or
+    ``stopping`` (its worker ends; it will run again elsewhere).
+    """
+    return current_activity("cancel_reason()").cancel_reason()
+
+
+def raise_if_cancelled() -> None:
+    """For plain ``def`` activities: ends the attempt if cancellation was requested.
+
+    Raises:
+        asyncio.CancelledError: it was; let it pass.
+    """
+    context = current_activity("raise_if_cancelled()")
+    if context.cancelled():
+        raise asyncio.CancelledError(context.cancel_reason())
+
+
+def complete_later() -> NoReturn:
+    """Ends the function without an outcome: somebody else will give it.
+
+    With ``activity_info().token``, any process says how it went:
+    ``await client.activity(token).complete(value)``. Time-outs go on: set ``start_to_close``, or a
+    heartbeat that the other process sends. Not for local activities.
+
+    Raises:
+        CompletesLater: always; let it pass.
+        UsageError: no activity runs here, or a local one.
+    """
+    if current_activity("complete_later()").info().local:
+        raise UsageError("a local activity runs within its turn and can't complete later")
+    raise CompletesLater

@@ -10,7 +10,8 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import uuid
 
     from ._activity import Activity
-    from ._messages import Signal
+    from ._messages import Query, Signal, Update
     from ._workflow import Workflow
 
 
@@ -40,6 +41,10 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
         started_at: when this run was accepted (UTC).
         parent_id: id of the instance that started this one as a sub-workflow.
         history_length: events in the history up to the current turn.
+        history_size: bytes of the turns before the current one.
+        continue_as_new_suggested: whether the history has become so long (10,000 events or 10 MiB)
+            that ``continue_as_new`` is due.
+        continued_from: id of the run that continued as this one.
         turn: number of the current turn, from 1.
     """
 
@@ -52,6 +57,9 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
     parent_id: str | None
     history_length: int
     turn: int
+    history_size: int = 0
+    continue_as_new_suggested: bool = False
+    continued_from: str | None = None
 
 
 class WorkflowContext(Protocol):
@@ -80,15 +88,33 @@ class WorkflowContext(Protocol):
 
     def send_signal(self, signal: Signal[Any], instance_id: str, payload: Any) -> SignalFuture: ...
 
+    def cancel_instance(self, instance_id: str, reason: str) -> SignalFuture: ...
+
     async def receive(self, signal: Signal[Any]) -> Any: ...
+
+    def signal_waits(self, signal: Signal[Any]) -> bool: ...
+
+    def listening(self, signals: Sequence[Signal[Any]]) -> AbstractContextManager[None]: ...
 
     def receive_nowait(self, signal: Signal[Any]) -> Any: ...
 
     def on_signal(self, signal: Signal[Any], handler: Callable[[Any], Any]) -> None: ...
 
+    def on_any_signal(self, handler: Callable[[str, Any], Any]) -> None: ...
+
+    def on_query(self, query: Query[Any], handler: Callable[..., Any]) -> None: ...
+
+    def on_update(self, update: Update[Any, Any], handler: Callable[[Any], Any]) -> None: ...
+
+    def validate_update(self, update: Update[Any, Any], check: Callable[[Any], Any]) -> None: ...
+
+    def publish(self, value: Any, annotation: Any) -> None: ...
+
     def side_effect(self, function: Callable[[], Any], annotation: Any) -> Any: ...
 
     def patched(self, id: str) -> bool: ...
+
+    def deprecate_patch(self, id: str) -> None: ...
 
     def random(self, stream: str) -> random.Random: ...
 

@@ -8,6 +8,8 @@
     │   ├── RegistrationError         a worker refused what it was given
     │   ├── OutsideWorkflowError      a durable call was made outside a workflow
     │   ├── UnsupportedInWorkflowError  workflow code did what can't be replayed
+    │   ├── NonDeterministicCall      workflow code called what gives another answer next time
+    │   ├── ReadOnlyError             a query or a validator scheduled or changed something
     │   ├── ArgumentsError            arguments do not fit a signature
     │   ├── PayloadError              a value can't be encoded or decoded (says which part)
     │   │   ├── PayloadTooLargeError
@@ -18,6 +20,7 @@
     │   ├── InstanceNotFoundError
     │   ├── InstanceExistsError
     │   ├── InstanceFinishedError
+    │   ├── ActivityGoneError         an attempt does not wait for an outcome any more
     │   └── InstanceNotFinishedError
     ├── ExecutionError              user code failed; carries the failure's chain
     │   ├── ApplicationError          raised by user code to say type and retryability
@@ -26,11 +29,17 @@
     │   │   ├── ActivityTimeoutError
     │   │   └── ActivityCancelledError
     │   ├── ChildWorkflowError        a sub-workflow failed
-    │   └── WorkflowError             what a client gets for an instance without a result
-    │       ├── WorkflowFailedError
-    │       ├── WorkflowCancelledError
-    │       ├── WorkflowTerminatedError
-    │       └── WorkflowTimeoutError
+    │   ├── WorkflowError             what a client gets for an instance without a result
+    │   │   ├── WorkflowFailedError
+    │   │   ├── WorkflowCancelledError
+    │   │   ├── WorkflowTerminatedError
+    │   │   └── WorkflowTimeoutError
+    │   ├── UpdateError               an update has no result
+    │   │   ├── UpdateRejectedError     its validator, or the instance, refused it
+    │   │   └── UpdateFailedError       its handler raised, or was abandoned
+    │   └── QueryError                a query could not be answered
+    ├── CompensationError           compensations of a saga failed
+    ├── ChannelClosedError          a channel between tasks is closed
     ├── SignalError                 a signal to another instance was not accepted
     ├── NonDeterminismError         code and history disagree (expected, actual, position)
     ├── BackendError                the store could not do what was asked
@@ -42,14 +51,15 @@
     │   └── SessionLostError          this worker's lease ended
     └── InternalError               a fault of Perdure itself: please report it
 
-Two more classes are control flow, derive from ``BaseException`` and are never to be caught by
-workflow code: :class:`Evicted` and :class:`ContinueAsNew`.
+Three more classes are control flow, derive from ``BaseException`` and are never to be caught by
+user code: :class:`Evicted`, :class:`ContinueAsNew` and :class:`CompletesLater`.
 
 PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ._failure import Failure
@@ -77,6 +87,27 @@ class OutsideWorkflowError(UsageError, RuntimeError):
 
 class UnsupportedInWorkflowError(UsageError, RuntimeError):
     """Workflow code asked its loop for something that can't be replayed (a socket, a thread …)."""
+
+
+class NonDeterministicCall(UsageError, RuntimeError):  # noqa: N818  (the field's own word)
+    """Workflow code called something whose answer differs from one replay to the next.
+
+    Attributes:
+        call: what was called, such as ``time.time``.
+        location: ``file:line`` of the call.
+    """
+
+    def __init__(self, call: str, instead: str, location: str) -> None:
+        super().__init__(
+            f"workflow code called {call} at {location}, which gives another answer at a replay; "
+            f"{instead}"
+        )
+        self.call = call
+        self.location = location
+
+
+class ReadOnlyError(UsageError, RuntimeError):
+    """A query handler or a validator tried to schedule, wait for or change something."""
 
 
 class ArgumentsError(UsageError, TypeError):
@@ -132,6 +163,10 @@ class InstanceFinishedError(InstanceError):
 
 class InstanceNotFinishedError(InstanceError):
     """The instance has not finished yet."""
+
+
+class ActivityGoneError(InstanceError):
+    """The attempt that was to be settled does not wait for an outcome any more."""
 
 
 class ExecutionError(PerdureError):
@@ -268,6 +303,61 @@ class WorkflowTimeoutError(WorkflowError, TimeoutError):
     _verb = "timed out"
 
 
+class UpdateError(_ChainedError):
+    """An update ended without a result."""
+
+    _verb = "has no result"
+
+    def __init__(self, update: str, instance_id: str, failure: Failure) -> None:
+        super().__init__(
+            f"update {update!r} of {instance_id!r} {self._verb}: {failure.type}: {failure.message}",
+            failure=failure,
+        )
+        self.update = update
+        self.instance_id = instance_id
+
+
+class UpdateRejectedError(UpdateError):
+    """The update was refused before it did anything; the history knows nothing of it."""
+
+    _verb = "was rejected"
+
+
+class UpdateFailedError(UpdateError):
+    """The update was accepted, and its handler raised or did not come to its end."""
+
+    _verb = "failed"
+
+
+class QueryError(_ChainedError):
+    """A query could not be answered: no handler, a handler that raised, code that does not fit."""
+
+    def __init__(self, query: str, instance_id: str, failure: Failure) -> None:
+        super().__init__(
+            f"query {query!r} of {instance_id!r} failed: {failure.type}: {failure.message}",
+            failure=failure,
+        )
+        self.query = query
+        self.instance_id = instance_id
+
+
+class CompensationError(PerdureError):
+    """Compensations of a saga failed; ``__cause__`` is why they ran at all.
+
+    Attributes:
+        errors: what they raised, in the order in which they ran.
+    """
+
+    def __init__(self, errors: Sequence[Exception]) -> None:
+        listed = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
+        super().__init__(f"{len(errors)} compensation(s) failed: {listed}")
+        self.errors = tuple(errors)
+
+
+class ChannelClosedError(PerdureError):
+    """A value was sent to a closed channel, or awaited from one that is closed and empty."""
+
+
 class SignalError(PerdureError):
     """A signal that a workflow sent to another instance was not accepted."""
 
@@ -353,6 +443,10 @@ class InternalError(PerdureError):
 
 class Evicted(BaseException):
     """Raised by durable calls while an instance is taken out of memory. Let it pass."""
+
+
+class CompletesLater(BaseException):
+    """Raised by ``complete_later()``: the activity's outcome will come from elsewhere."""
 
 
 class ContinueAsNew(BaseException):

@@ -6,9 +6,12 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import traceback
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Final, TypeAlias, cast
 
 import msgspec
+
+Describe: TypeAlias = Callable[[BaseException], tuple[str, bool, dict[str, bytes]] | None]
 
 MAX_CHAIN: Final = 16
 MAX_STACK: Final = 8192
@@ -26,6 +29,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
         retryable: whether a retry policy may try again.
         cause: the failure behind this one, at most 16 deep.
         members: the failures inside an exception group.
+        fields: stored fields of a class that is registered with ``@durable_error``.
     """
 
     type: str
@@ -34,14 +38,27 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = True
     cause: Failure | None = None
     members: tuple[Failure, ...] = ()
+    fields: dict[str, bytes] | None = None
 
     @classmethod
-    def of(cls, error: BaseException, *, with_stack: bool = True) -> Failure:
-        """Records ``error`` with its causes. Never raises, whatever ``str(error)`` does."""
-        return _record(error, with_stack, 0, set())
+    def of(
+        cls, error: BaseException, *, with_stack: bool = True, describe: Describe | None = None
+    ) -> Failure:
+        """Records ``error`` with its causes. Never raises, whatever ``str(error)`` does.
+
+        Args:
+            describe: says name, retryability and fields of exceptions whose class is registered.
+        """
+        return _record(error, with_stack, 0, set(), describe)
 
 
-def _record(error: BaseException, with_stack: bool, depth: int, seen: set[int]) -> Failure:
+def _record(
+    error: BaseException,
+    with_stack: bool,
+    depth: int,
+    seen: set[int],
+    describe: Describe | None,
+) -> Failure:
     seen.add(id(error))
     cause = error.__cause__
     if cause is None and not error.__suppress_context__:
@@ -53,19 +70,26 @@ def _record(error: BaseException, with_stack: bool, depth: int, seen: set[int]) 
     children: tuple[BaseException, ...] = _children(error)
     if children and depth < MAX_CHAIN:
         members = tuple(
-            _record(member, with_stack, depth + 1, seen)
+            _record(member, with_stack, depth + 1, seen, describe)
             for member in children
             if id(member) not in seen
         )
+    name = recorded.type if recorded is not None else _name(error)
+    retryable = recorded.retryable if recorded is not None else True
+    fields = None
+    described = describe(error) if describe is not None else None
+    if described is not None:
+        name, retryable, fields = described
     return Failure(
-        type=recorded.type if recorded is not None else _name(error),
+        type=name,
         message=_clean(_text(error), MAX_MESSAGE),
         stack=_stack(error) if with_stack else "",
-        retryable=recorded.retryable if recorded is not None else True,
-        cause=_record(cause, with_stack, depth + 1, seen)
+        retryable=retryable,
+        cause=_record(cause, with_stack, depth + 1, seen, describe)
         if cause is not None and id(cause) not in seen and depth < MAX_CHAIN
         else None,
         members=members,
+        fields=fields,
     )
 
 

@@ -6,13 +6,15 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from ._context import WorkflowInfo, current, find_context
 from ._duration import Duration, seconds
+from ._failure import Failure
 from ._futures import TimerFuture
+from ._retry import Retry
 
 if TYPE_CHECKING:  # each costs milliseconds at import and serves annotations alone
     import random as _random
@@ -114,6 +116,59 @@ def patched(id: str) -> bool:
     Runs that passed this point before the change have no record of it and get ``False``.
     """
     return current("patched()").patched(id)
+
+
+def deprecate_patch(id: str) -> None:
+    """Stands where ``patched(id)`` stood, once no run takes the old code any more.
+
+    New runs leave no marker; runs that have one replay. When these have ended too, remove it.
+    """
+    current("deprecate_patch()").deprecate_patch(id)
+
+
+def publish(value: T, type: TypeForm[T] | None = None) -> None:
+    """Makes ``value`` the instance's published state, stored with the turn.
+
+    Everybody can read it with ``handle.published(…)``, with no worker running. Encoded now; the
+    last one of a turn is stored.
+
+    Args:
+        type: by which it is stored; by the value's own class when it is not given.
+    """
+    current("publish()").publish(value, type)
+
+
+async def with_retries(
+    policy: Retry, function: Callable[[int], Awaitable[T]], *, name: str = "retry-backoff"
+) -> T:
+    """Tries any code again, as activities are: ``await with_retries(Retry(attempts=5), charge)``.
+
+    Args:
+        function: called with the number of the attempt, from 1.
+        name: of the timers between the attempts.
+
+    Raises:
+        Exception: what the last attempt raised. Errors of activities count as what failed there;
+            what is not retryable is not tried again.
+    """
+    context = current("with_retries()")
+    started = context.time()
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await function(attempt)
+        except Exception as error:
+            recorded: Failure | None = getattr(error, "failure", None)
+            if recorded is None:  # an error of a registered class, delivered as itself
+                recorded = getattr(error.__cause__, "failure", None)
+            failure = recorded if recorded is not None else Failure.of(error, with_stack=False)
+            draw = context.random(name).random() if policy.jitter else 0.0
+            delay = policy.next_delay(attempt, failure, elapsed=context.time() - started, draw=draw)
+            if delay is None:
+                raise
+            after: float | None = getattr(error, "retry_after", None)
+        await sleep(delay if after is None else after, name)
 
 
 async def wait_until(predicate: Callable[[], bool]) -> None:

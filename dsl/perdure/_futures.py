@@ -56,11 +56,17 @@ class ActivityFuture(DurableFuture[R]):
 
 
 class WorkflowFuture(DurableFuture[R]):
-    """The future of a sub-workflow that was started by calling it."""
+    """The future of a sub-workflow that was started by calling it.
+
+    Attributes:
+        id: the sub-workflow's instance id (of its first attempt, where it is retried).
+    """
+
+    id: str = ""
 
 
 class SignalFuture(DurableFuture[None]):
-    """Done when a signal to another instance was accepted there."""
+    """Done when a signal or cancellation was accepted by another instance."""
 
 
 class TimerFuture(DurableFuture[None]):

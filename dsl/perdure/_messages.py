@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._context import current
 from ._conversion import DataConverter, Serializer
@@ -16,7 +16,24 @@ from ._names import check_name
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+A = TypeVar("A")
+H = TypeVar("H")
+R = TypeVar("R")
 T = TypeVar("T")
+
+
+class _Serializers:
+    """One type's serializers, by converter."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[DataConverter, Serializer]] = {}
+
+    def serializer(self, converter: DataConverter, type: Any, what: str) -> Serializer:
+        found = self._made.get(id(converter))
+        if found is None or found[0] is not converter:
+            made = converter.serializer(type, what)
+            found = self._made[id(converter)] = (converter, made)
+        return found[1]
 
 
 class Signal(Generic[T]):
@@ -33,7 +50,7 @@ class Signal(Generic[T]):
     def __init__(self, name: str, type: TypeForm[T]) -> None:
         self.name = check_name(name)
         self.type: Any = type
-        self._serializers: dict[int, tuple[DataConverter, Serializer]] = {}
+        self._types = _Serializers()
 
     async def receive(self) -> T:
         """Waits for the next one, inside a workflow.
@@ -77,11 +94,129 @@ class Signal(Generic[T]):
         Raises:
             RegistrationError: the type can't be converted.
         """
-        found = self._serializers.get(id(converter))
-        if found is None or found[0] is not converter:
-            made = converter.serializer(self.type, f"signal {self.name!r}")
-            found = self._serializers[id(converter)] = (converter, made)
-        return found[1]
+        return self._types.serializer(converter, self.type, f"signal {self.name!r}")
 
     def __repr__(self) -> str:
         return f"Signal({self.name!r})"
+
+
+def any_signal_handler(function: Callable[[str, Any], H]) -> Callable[[str, Any], H]:
+    """Registers ``function(name, payload)`` for all signals without a handler of their own.
+
+    Payloads are plain JSON data. Signals that wait already come first; those that ``receive()``
+    waits for go there.
+    """
+    current("any_signal_handler").on_any_signal(function)
+    return function
+
+
+class Query(Generic[R]):
+    """A question to an instance: ``progress = Query("progress", int)``.
+
+    Answered by the function that the workflow registers with ``@progress.handler``, from the
+    state after the last committed turn, on finished instances too. The function must not change
+    anything; what schedules, waits or mutates is refused.
+
+    Args:
+        name: what identifies it.
+        type: type of the answer.
+    """
+
+    argument_type: Any = None
+    takes_argument = False
+
+    def __init__(self, name: str, type: TypeForm[R]) -> None:
+        self.name = check_name(name)
+        self.type: Any = type
+        self._types = _Serializers()
+
+    def handler(self, function: Callable[[], R]) -> Callable[[], R]:
+        """Registers the function that answers, inside a workflow, before its first ``await``."""
+        current(f"{self!r}.handler").on_query(self, function)
+        return function
+
+    def serializer(self, converter: DataConverter) -> Serializer:
+        """The answer's serializer under a converter (made once)."""
+        return self._types.serializer(converter, self.type, f"answer to {self.name!r}")
+
+    def argument_serializer(self, converter: DataConverter) -> Serializer:
+        """The argument's serializer under a converter."""
+        return converter.serializer(self.argument_type, f"argument of {self.name!r}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class QueryWith(Query[R], Generic[A, R]):
+    """A query with an argument: ``stock = QueryWith("stock", str, int)``.
+
+    Args:
+        name: what identifies it.
+        argument: type of the argument.
+        type: type of the answer.
+    """
+
+    takes_argument = True
+
+    def __init__(self, name: str, argument: TypeForm[A], type: TypeForm[R]) -> None:
+        super().__init__(name, type)
+        self.argument_type = argument
+
+    def handler(  # type: ignore[override]  # a handler of this kind takes the argument
+        self, function: Callable[[A], R]
+    ) -> Callable[[A], R]:
+        """See :meth:`Query.handler`; the function gets the argument."""
+        current(f"{self!r}.handler").on_query(self, function)
+        return function
+
+
+class Update(Generic[A, R]):
+    """A request that an instance carries out: ``price = Update("price", Price, Receipt)``.
+
+    Validated before it is accepted, answered with a result or a typed failure, and carried out
+    once for each update id. A refused one leaves no trace in the history.
+
+    Args:
+        name: what identifies it.
+        argument: type of its argument.
+        result: type of its result.
+    """
+
+    def __init__(self, name: str, argument: TypeForm[A], result: TypeForm[R]) -> None:
+        self.name = check_name(name)
+        self.argument_type: Any = argument
+        self.result_type: Any = result
+        self._arguments = _Serializers()
+        self._results = _Serializers()
+
+    @overload
+    def handler(
+        self, function: Callable[[A], Coroutine[Any, Any, R]]
+    ) -> Callable[[A], Coroutine[Any, Any, R]]: ...
+    @overload
+    def handler(self, function: Callable[[A], R]) -> Callable[[A], R]: ...
+    def handler(self, function: Callable[[A], Any]) -> Callable[[A], Any]:
+        """Registers the function that carries it out, before the workflow's first ``await``.
+
+        A coroutine function runs as a task of its own and may do all that the workflow may.
+        """
+        current(f"{self!r}.handler").on_update(self, function)
+        return function
+
+    def validator(self, function: Callable[[A], None]) -> Callable[[A], None]:
+        """Registers a check: what it raises refuses the update. It must not change anything."""
+        current(f"{self!r}.validator").validate_update(self, function)
+        return function
+
+    def argument_serializer(self, converter: DataConverter) -> Serializer:
+        """The argument's serializer under a converter (made once)."""
+        what = f"update {self.name!r}"
+        return self._arguments.serializer(converter, self.argument_type, what)
+
+    def result_serializer(self, converter: DataConverter) -> Serializer:
+        """The result's serializer under a converter (made once)."""
+        what = f"result of {self.name!r}"
+        return self._results.serializer(converter, self.result_type, what)
+
+    def __repr__(self) -> str:
+        return f"Update({self.name!r})"

@@ -12,6 +12,8 @@ from ._errors import InvalidIdError, InvalidOptionError
 
 MAX_LENGTH: Final = 512
 DEFAULT_QUEUE: Final = "default"
+CATCH_ALL: Final = "*"
+"""The name of workflows and activities that stand for all that have no other."""
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -18,6 +18,7 @@ from ._errors import (
     PayloadError,
     RegistrationError,
 )
+from ._injection import Injected
 
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -47,6 +48,10 @@ class Signature:
         parameters = list(inspect.signature(function).parameters.values())
         if method:
             parameters = parameters[1:]
+        self.injected = tuple(p.name for p in parameters if isinstance(p.default, Injected))
+        if self.injected:
+            self._check_injected(parameters)
+            parameters = [p for p in parameters if p.name not in self.injected]
         self.parameters = tuple(parameters)
         self._check_annotations()
         self.required = sum(p.default is p.empty for p in parameters if p.kind in _POSITIONAL)
@@ -54,6 +59,24 @@ class Signature:
         self.keyword_only = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self._bindable = inspect.Signature(parameters)
         self._converted: dict[int, ConvertedSignature] = {}
+
+    def _check_injected(self, parameters: list[inspect.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.name not in self.injected:
+                continue
+            name = describe(self.function)
+            if self.kind != "activity":
+                raise DefinitionError(f"{self.kind} {name}: only activities are given resources")
+            if parameter.kind is not parameter.KEYWORD_ONLY:
+                raise DefinitionError(
+                    f"{self.kind} {name}: {parameter.name!r} must be keyword-only to be injected: "
+                    f"write `*, {parameter.name}: Type = inject()`"
+                )
+            if parameter.annotation is parameter.empty:
+                raise DefinitionError(
+                    f"{self.kind} {name}: {parameter.name!r} has no annotation, by which the "
+                    "worker finds what to inject"
+                )
 
     def _check_annotations(self) -> None:
         name = describe(self.function)
@@ -120,6 +143,42 @@ class Signature:
         if typing.get_origin(result) in (Coroutine, Generator):
             result = typing.get_args(result)[2]
         return [hints[parameter.name] for parameter in self.parameters], result
+
+    def injections(self) -> dict[str, Any]:
+        """The types of the parameters that a worker fills, by name.
+
+        Raises:
+            RegistrationError: a name in an annotation can't be found.
+        """
+        if not self.injected:
+            return {}
+        try:
+            hints = typing.get_type_hints(self.function)
+        except Exception as error:
+            raise RegistrationError(
+                f"{self.kind} {describe(self.function)}: an annotation can't be resolved: {error}"
+            ) from error
+        return {name: hints[name] for name in self.injected}
+
+
+class AnySignature(Signature):
+    """Of catch-all functions, and of calls by name: a list of anything, and anything back."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """See :meth:`Signature.bind`; only positional arguments can be given by name."""
+        if kwargs:
+            raise ArgumentsError(
+                f"{self.kind}s that are called by name take positional arguments only; got "
+                f"{', '.join(kwargs)}"
+            )
+        return (list(args),)
+
+    def converted(self, converter: DataConverter) -> ConvertedSignature:
+        """See :meth:`Signature.converted`."""
+        found = self._converted.get(id(converter))
+        if found is None or found.converter is not converter:
+            found = self._converted[id(converter)] = _AnyConverted(self, converter)
+        return found
 
 
 class ConvertedSignature:
@@ -209,6 +268,18 @@ class ConvertedSignature:
         return cls(
             f"{self.signature.kind} {describe(self.signature.function)}: {message}", path=path
         )
+
+
+class _AnyConverted(ConvertedSignature):
+    """The stored arguments as one list, whatever they are."""
+
+    def encode(self, arguments: tuple[Any, ...], *, checked: bool) -> bytes:
+        values: Serializer = self.converter.serializer(list[Any], "arguments")
+        return values.encode(arguments[0])
+
+    def decode(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
+        values: Serializer = self.converter.serializer(list[Any], "arguments")
+        return [values.decode(payload)], {}
 
 
 def describe(function: Callable[..., Any]) -> str:

@@ -28,8 +28,9 @@ from ._context import current, find_context
 from ._duration import Duration, seconds
 from ._errors import ContinueAsNew, DefinitionError, InvalidOptionError, OutsideWorkflowError
 from ._futures import WorkflowFuture
-from ._names import check_id, check_name, check_queue, default_name
-from ._signature import Signature, describe
+from ._names import CATCH_ALL, check_id, check_name, check_queue, default_name
+from ._retry import Retry
+from ._signature import AnySignature, Signature, describe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +40,7 @@ RunningPolicy: TypeAlias = Literal["error", "use_existing", "replace"]
 FinishedPolicy: TypeAlias = Literal["allow", "reject"]
 MismatchPolicy: TypeAlias = Literal["park", "fail", "retry"]
 ParentClosePolicy: TypeAlias = Literal["terminate", "cancel", "abandon"]
+HandlerPolicy: TypeAlias = Literal["wait", "warn", "abandon"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class WorkflowOptions:
             continued by fitting code), ``fail`` or ``retry``; the worker's choice by default.
         parent_close: what happens to a sub-workflow when its parent ends first: ``cancel``
             (default: it may clean up), ``terminate`` or ``abandon``.
+        retry: of a sub-workflow: when a failed one is started again; never by default.
+        unfinished_handlers: what a workflow that returns (or continues as new) does with handlers
+            of signals and updates that still run: ``wait`` for them (default), ``warn`` and leave
+            them, or ``abandon`` them. One that fails or is cancelled leaves them in any case.
     """
 
     id: str | None = None
@@ -66,6 +72,8 @@ class WorkflowOptions:
     if_finished: FinishedPolicy = "allow"
     on_mismatch: MismatchPolicy | None = None
     parent_close: ParentClosePolicy = "cancel"
+    retry: Retry | None = None
+    unfinished_handlers: HandlerPolicy = "wait"
 
     def __post_init__(self) -> None:
         if self.id is not None:
@@ -78,6 +86,7 @@ class WorkflowOptions:
         _choice("if_finished", self.if_finished, ("allow", "reject"))
         _choice("on_mismatch", self.on_mismatch, (None, "park", "fail", "retry"))
         _choice("parent_close", self.parent_close, ("terminate", "cancel", "abandon"))
+        _choice("unfinished_handlers", self.unfinished_handlers, ("wait", "warn", "abandon"))
 
 
 def _choice(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
@@ -144,6 +153,7 @@ class Workflow(Generic[P, R_co]):
         if_finished: FinishedPolicy | None = None,
         on_mismatch: MismatchPolicy | None = None,
         parent_close: ParentClosePolicy | None = None,
+        retry: Retry | None = None,
     ) -> Workflow[P, R_co]:
         """The same workflow with other options; what is ``None`` stays as it is."""
         given: dict[str, Any] = {
@@ -154,6 +164,7 @@ class Workflow(Generic[P, R_co]):
             "if_finished": if_finished,
             "on_mismatch": on_mismatch,
             "parent_close": parent_close,
+            "retry": retry,
         }
         changed = {key: value for key, value in given.items() if value is not None}
         return Workflow(self.definition, dataclasses.replace(self.default_options, **changed))
@@ -204,6 +215,9 @@ class WorkflowDecorator:
         queue: str | None = None,
         run_timeout: Duration | None = None,
         on_mismatch: MismatchPolicy | None = None,
+        parent_close: ParentClosePolicy = "cancel",
+        retry: Retry | None = None,
+        unfinished_handlers: HandlerPolicy = "wait",
     ) -> _Decorator: ...
     def __call__(
         self,
@@ -213,9 +227,7 @@ class WorkflowDecorator:
         name: str | None = None,
         version: int = 1,
         aliases: tuple[str, ...] = (),
-        queue: str | None = None,
-        run_timeout: Duration | None = None,
-        on_mismatch: MismatchPolicy | None = None,
+        **options: Any,
     ) -> Any:
         """Makes an ``async def`` a workflow, bare or with options.
 
@@ -223,16 +235,16 @@ class WorkflowDecorator:
             name: registered name; the qualified name without the module by default.
             version: stored with each instance at its start; workers offer the versions they have.
             aliases: earlier names under which instances may have been started.
-            queue, run_timeout, on_mismatch: see :class:`WorkflowOptions`.
+            options: see :class:`WorkflowOptions`.
 
         Raises:
             DefinitionError: not an ``async def``, or an annotation is missing.
             InvalidOptionError: an option is out of range.
         """
-        options = WorkflowOptions(queue=queue, run_timeout=run_timeout, on_mismatch=on_mismatch)
+        resolved = WorkflowOptions(**options)
 
         def build(target: Callable[..., Any]) -> Workflow[..., Any]:
-            return _build(target, name, version, aliases, options, implemented=True)
+            return _build(target, name, version, aliases, resolved, implemented=True)
 
         return build(function) if function is not None else _Decorator(build)
 
@@ -259,6 +271,24 @@ class WorkflowDecorator:
 
         return build(function) if function is not None else _Decorator(build)
 
+    def dynamic(
+        self, function: Callable[[list[Any]], Coroutine[Any, Any, Any]], /
+    ) -> Workflow[..., Any]:
+        """Makes an ``async def`` the catch-all of a worker: it runs every workflow without another.
+
+        It gets the arguments as one list of plain JSON data; ``info().workflow`` and
+        ``info().version`` say what was started.
+        """
+        return _build(function, CATCH_ALL, 1, (), WorkflowOptions(), implemented=True, any=True)
+
+    def named(self, name: str, *, version: int = 1) -> Workflow[..., Any]:
+        """A workflow of which only the name is known: untyped, arguments and result plain JSON."""
+        return _build(_by_name, name, version, (), WorkflowOptions(), implemented=False, any=True)
+
+
+async def _by_name(arguments: list[Any]) -> Any:
+    raise NotImplementedError(arguments)
+
 
 def _build(
     function: Callable[..., Any],
@@ -268,6 +298,7 @@ def _build(
     options: WorkflowOptions,
     *,
     implemented: bool,
+    any: bool = False,
 ) -> Workflow[..., Any]:
     if not inspect.isfunction(function) or not inspect.iscoroutinefunction(function):
         raise DefinitionError(f"@workflow takes an `async def` function, not {function!r}")
@@ -277,7 +308,7 @@ def _build(
         name=check_name(name if name is not None else default_name(function)),
         version=version,
         function=function,
-        signature=Signature(function, "workflow", method=False),
+        signature=(AnySignature if any else Signature)(function, "workflow", method=False),
         implemented=implemented,
         aliases=tuple(check_name(alias) for alias in aliases),
     )

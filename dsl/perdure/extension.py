@@ -7,6 +7,11 @@ from ._activity import ActivityDefinition as ActivityDefinition
 from ._activity_context import ActivityContext as ActivityContext
 from ._activity_context import activity_context as activity_context
 from ._context import WorkflowContext as WorkflowContext
+from ._durable_errors import cause_of as cause_of
+from ._durable_errors import class_to_deliver as class_to_deliver
+from ._durable_errors import record_error as record_error
+from ._durable_errors import revive as revive
+from ._names import CATCH_ALL as CATCH_ALL
 from ._names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from ._names import check_id as check_id
 from ._names import check_name as check_name
@@ -14,13 +19,18 @@ from ._names import check_queue as check_queue
 from ._workflow import WorkflowDefinition as WorkflowDefinition
 
 __all__ = [
+    "CATCH_ALL",
     "DEFAULT_QUEUE",
     "ActivityContext",
     "ActivityDefinition",
     "WorkflowContext",
     "WorkflowDefinition",
     "activity_context",
+    "cause_of",
     "check_id",
     "check_name",
     "check_queue",
+    "class_to_deliver",
+    "record_error",
+    "revive",
 ]

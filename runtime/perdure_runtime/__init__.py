@@ -6,6 +6,8 @@ PYTEST_DONT_REWRITE
 from perdure_backends.records import InstanceRecord as InstanceRecord
 from perdure_backends.records import ListFilter as ListFilter
 
+from ._asking import ActivityHandle as ActivityHandle
+from ._asking import UpdateHandle as UpdateHandle
 from ._client import Client as Client
 from ._client import Handle as Handle
 from ._connect import Local as Local
@@ -17,6 +19,7 @@ from ._sync import SyncHandle as SyncHandle
 from ._worker import Worker as Worker
 
 __all__ = [
+    "ActivityHandle",
     "Client",
     "Handle",
     "InstanceRecord",
@@ -25,6 +28,7 @@ __all__ = [
     "Services",
     "SyncClient",
     "SyncHandle",
+    "UpdateHandle",
     "Worker",
     "connect",
     "local",

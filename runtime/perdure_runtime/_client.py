@@ -6,10 +6,14 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
+import math
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from perdure import (
+    Activity,
+    ArgumentsError,
     Call,
     DataConverter,
     Duration,
@@ -18,13 +22,19 @@ from perdure import (
     InstanceFinishedError,
     InstanceNotFinishedError,
     InstanceNotFoundError,
+    InvalidOptionError,
+    Middleware,
+    Outbound,
+    Query,
+    QueryWith,
     Signal,
     UnsupportedInWorkflowError,
+    Update,
     UsageError,
     Workflow,
 )
-from perdure.extension import DEFAULT_QUEUE, check_id, check_queue
-from perdure_backends import Backend, Listing, Liveness
+from perdure.extension import CATCH_ALL, DEFAULT_QUEUE, check_id, check_queue
+from perdure_backends import Backend, Listing, Liveness, QueueControl
 from perdure_backends import history as h
 from perdure_backends.records import (
     Action,
@@ -34,6 +44,7 @@ from perdure_backends.records import (
     Message,
     Offer,
     Pending,
+    QueueLimit,
     RemoveResult,
     SendResult,
     SessionRecord,
@@ -43,15 +54,23 @@ from perdure_backends.records import (
     Status,
 )
 
+from ._asking import ActivityHandle, UpdateHandle, ask
 from ._batcher import Batcher
+from ._durations import as_seconds
 from ._results import ResultWatcher, outcome_of
 from ._services import Services
-from ._worker._commits import start_request
+from ._starting import start_request
+
+if TYPE_CHECKING:
+    from perdure._middleware import Kind
+    from typing_extensions import TypeForm
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+A = TypeVar("A")
+U = TypeVar("U")
 
 _HISTORY_PAGE: Final = 500
 
@@ -63,6 +82,7 @@ class Client:
         backend: an open store.
         converter: converts payloads; must fit the workers'.
         patience: seconds during which an unavailable store is tried again.
+        middleware: sees what leaves; the first one is the outermost.
     """
 
     def __init__(
@@ -71,6 +91,7 @@ class Client:
         *,
         converter: DataConverter | None = None,
         patience: Duration = 30.0,
+        middleware: Sequence[Middleware] = (),
         services: Services | None = None,
     ) -> None:
         self._backend = backend
@@ -80,6 +101,7 @@ class Client:
         self._starts: Batcher[StartRequest, StartOutcome] = Batcher(backend.start, patience=seconds)
         self._sends: Batcher[Message, SendResult] = Batcher(backend.send, patience=seconds)
         self._results = ResultWatcher(backend)
+        self._middleware = tuple(middleware)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -109,6 +131,78 @@ class Client:
         handle = await self.start(workflow, *args, **kwargs)
         return await handle.result()
 
+    async def signal_with_start(
+        self, call: Call[R], signal: Signal[T], payload: T, *, request_id: str | None = None
+    ) -> Handle[R]:
+        """Starts an instance unless it is running, and sends it a signal, in one step.
+
+        ``client.signal_with_start(cart.options(id="cart-7").bind(), add_item, item)``
+
+        Args:
+            request_id: a repeat with the same id is accepted once.
+
+        Raises:
+            UsageError: the call has no id, or is no workflow's.
+            InstanceExistsError, BackendError: as :meth:`start`.
+        """
+        encoded = signal.serializer(self._converter).encode_checked(payload)
+
+        def entry(instance_id: str) -> h.Event:
+            headers = self._headers("signal", signal.name, instance_id)
+            return h.SignalReceived(signal.name, encoded, headers)
+
+        message_id = request_id if request_id is not None else self._services.new_id()
+        return await self._start_with(call, message_id, entry)
+
+    async def update_with_start(
+        self,
+        call: Call[R],
+        update: Update[A, U],
+        argument: A,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> tuple[Handle[R], U]:
+        """Starts an instance unless it is running, sends it an update, and waits for its result.
+
+        Args:
+            id: id of the update: a repeat gets the first answer.
+            timeout: seconds after which to stop waiting for the update.
+
+        Raises:
+            UsageError: the call has no id, or is no workflow's.
+            UpdateError, TimeoutError, InstanceExistsError, BackendError: as ``update``, ``start``.
+        """
+        update_id = id if id is not None else self._services.new_id()
+        encoded = update.argument_serializer(self._converter).encode_checked(argument)
+
+        def entry(instance_id: str) -> h.Event:
+            headers = self._headers("update", update.name, instance_id)
+            return h.UpdateReceived(update_id, update.name, encoded, headers)
+
+        handle = await self._start_with(call, f"update/{update_id}", entry)
+        sent = UpdateHandle(self, handle.id, update, update_id)
+        return handle, await sent.result(timeout)
+
+    async def _start_with(
+        self, call: Call[R], message_id: str, entry: Callable[[str], h.Event]
+    ) -> Handle[R]:
+        target: object = call.target
+        if not isinstance(target, Workflow):
+            raise UsageError(f"{call!r} is not a call of a workflow")
+        workflow = cast("Workflow[..., R]", target)
+        instance_id = workflow.default_options.id
+        if instance_id is None:
+            raise UsageError("give the instance an id: workflow.options(id=…).bind(…)")
+        if workflow.default_options.if_running == "error":
+            workflow = workflow.options(if_running="use_existing")
+        message = Message(
+            instance_id=instance_id,
+            message_id=message_id,
+            entry=h.encode_event(entry(instance_id)),
+        )
+        return await self._start(workflow, call.arguments, (message,))
+
     async def start_by_name(
         self,
         name: str,
@@ -131,14 +225,23 @@ class Client:
             workflow.options(id=id, queue=check_queue(queue)), self._converter.wrap(input), None
         )
 
-    async def _start(self, workflow: Workflow[..., R], arguments: tuple[Any, ...]) -> Handle[R]:
+    async def _start(
+        self,
+        workflow: Workflow[..., R],
+        arguments: tuple[Any, ...],
+        messages: tuple[Message, ...] = (),
+    ) -> Handle[R]:
         converted = workflow.definition.signature.converted(self._converter)
         return await self._start_encoded(
-            workflow, converted.encode(arguments, checked=True), workflow
+            workflow, converted.encode(arguments, checked=True), workflow, messages
         )
 
     async def _start_encoded(
-        self, workflow: Workflow[..., Any], payload: bytes, typed: Workflow[..., Any] | None
+        self,
+        workflow: Workflow[..., Any],
+        payload: bytes,
+        typed: Workflow[..., Any] | None,
+        messages: tuple[Message, ...] = (),
     ) -> Handle[Any]:
         _outside_workflow("start()")
         options = workflow.default_options
@@ -152,6 +255,8 @@ class Client:
             queue=options.queue or DEFAULT_QUEUE,
             input=payload,
             seed=self._services.rng.getrandbits(53),
+            headers=self._headers("workflow", workflow.name, instance_id),
+            messages=messages,
         )
         outcome = await self._starts.call(request)
         if outcome.result is StartResult.RUNNING_EXISTS:
@@ -166,6 +271,7 @@ class Client:
                 "if_finished='reject'",
                 instance_id=instance_id,
             )
+        self._check_sent(instance_id, outcome.delivered)
         return Handle(self, instance_id, outcome.run_id, typed)
 
     # --- handles ----------------------------------------------------------------------------------
@@ -177,6 +283,42 @@ class Client:
     def handle_by_id(self, instance_id: str) -> Handle[Any]:
         """An untyped handle: results come as plain JSON data."""
         return Handle(self, check_id(instance_id), None, None)
+
+    def activity(self, token: str, activity: Activity[..., R]) -> ActivityHandle[R]:
+        """An attempt that ended with ``complete_later()``, by its ``activity_info().token``.
+
+        Raises:
+            UsageError: the token is none.
+        """
+        if not re.fullmatch(r".+/\d+/[^/]+", token):
+            raise UsageError(f"{token!r} is not the token of an activity's attempt")
+        return ActivityHandle(self, token, activity)
+
+    async def limit_queue(
+        self, queue: str, per_second: float | None, *, burst: int | None = None
+    ) -> None:
+        """Limits how many activities of a queue start in a second, over all workers together.
+
+        Args:
+            per_second: starts in a second on average; ``None`` takes the limit away.
+            burst: how many may start at once; what a second allows by default, at least one.
+
+        Raises:
+            UsageError: the store can't limit queues.
+            InvalidOptionError: a value is out of range.
+        """
+        backend = self._backend
+        if not isinstance(backend, QueueControl):
+            raise UsageError(f"the store {backend.url} can't limit queues")
+        check_queue(queue)
+        if per_second is None:
+            await backend.set_queue_limit(queue, None)
+            return
+        most = burst if burst is not None else max(1, round(per_second))
+        if not (per_second > 0 and math.isfinite(per_second)) or most < 1:
+            raise InvalidOptionError("per_second must be more than 0, burst 1 or more")
+        limit = QueueLimit(queue=queue, per_second=per_second, burst=most)
+        await backend.set_queue_limit(queue, limit)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -217,14 +359,20 @@ class Client:
         sessions = [session.start for session in await self.workers()]
         missing: list[str] = []
         offer = Offer(record.workflow, record.version)
-        if not any(offer in s.workflows and record.queue in s.queues for s in sessions):
+        if not any(
+            (offer in s.workflows or Offer(CATCH_ALL, 0) in s.workflows)
+            and record.queue in s.queues
+            for s in sessions
+        ):
             missing.append(
                 f"no worker offers workflow {record.workflow!r} version {record.version} "
                 f"on queue {record.queue!r}"
             )
         for activity in pending.activities:
             if activity.state != "running" and not any(
-                activity.name in s.activities and activity.queue in s.queues for s in sessions
+                (activity.name in s.activities or CATCH_ALL in s.activities)
+                and activity.queue in s.queues
+                for s in sessions
             ):
                 missing.append(f"no worker offers {activity.name!r} on queue {activity.queue!r}")
         return missing
@@ -248,7 +396,23 @@ class Client:
             message_id=request_id if request_id is not None else self._services.new_id(),
             entry=h.encode_event(event),
         )
-        result = await self._sends.call(message)
+        self._check_sent(instance_id, await self._sends.call(message))
+
+    def not_found(self, instance_id: str) -> InstanceNotFoundError:
+        """The error for an id that nobody has."""
+        return _not_found(instance_id)
+
+    def new_id(self) -> str:
+        """A fresh id."""
+        return self._services.new_id()
+
+    def _headers(self, kind: Kind, name: str, instance_id: str) -> dict[str, bytes]:
+        headers: dict[str, bytes] = {}
+        for one in self._middleware:
+            one.outbound(Outbound(kind, name, headers, instance_id))
+        return headers
+
+    def _check_sent(self, instance_id: str, result: SendResult) -> None:
         if result is SendResult.NOT_FOUND:
             raise _not_found(instance_id)
         if result is SendResult.FINISHED:
@@ -321,8 +485,116 @@ class Handle(Generic[R_co]):
         """
         encoded = signal.serializer(self._client.converter).encode_checked(payload)
         await self._client._send(  # pyright: ignore[reportPrivateUsage]
-            self.id, h.SignalReceived(signal.name, encoded), request_id
+            self.id,
+            h.SignalReceived(
+                signal.name,
+                encoded,
+                self._client._headers("signal", signal.name, self.id),  # pyright: ignore[reportPrivateUsage]
+            ),
+            request_id,
         )
+
+    @overload
+    async def query(
+        self, query: QueryWith[A, T], argument: A, /, *, timeout: Duration = 10.0
+    ) -> T: ...
+    @overload
+    async def query(self, query: Query[T], /, *, timeout: Duration = 10.0) -> T: ...
+    async def query(self, query: Query[Any], /, *argument: Any, timeout: Duration = 10.0) -> Any:
+        """Asks the workflow's code; answered from its state after the last committed turn.
+
+        Any worker that has the workflow answers, for finished instances too.
+
+        Args:
+            timeout: seconds to wait for an answer.
+
+        Raises:
+            QueryError: there is no handler, it raised, or the worker's code does not fit.
+            TimeoutError: no worker answered in time; the message says what to look for.
+            InstanceNotFoundError: there is no such instance.
+        """
+        _outside_workflow("query()")
+        client = self._client
+        if query.takes_argument != bool(argument):
+            raise ArgumentsError(
+                f"{query!r} takes {'an' if query.takes_argument else 'no'} argument"
+            )
+        payload: bytes | None = None
+        if argument:
+            payload = query.argument_serializer(client.converter).encode_checked(argument[0])
+        headers = client._headers("query", query.name, self.id)  # pyright: ignore[reportPrivateUsage]
+        answer = await ask(
+            client,
+            self.id,
+            h.QueryAsked(query.name, payload, headers),
+            as_seconds(timeout, "timeout"),
+            client.new_id(),
+        )
+        return query.serializer(client.converter).decode(answer)
+
+    async def published(self, type: TypeForm[T]) -> T | None:
+        """The state that the workflow published last; needs no worker. ``None`` if it has not.
+
+        Args:
+            type: of the published value.
+        """
+        record = await self.describe()
+        if record.published is None:
+            return None
+        serializer = self._client.converter.serializer(type, "published state")
+        value: T = serializer.decode(record.published)
+        return value
+
+    async def update(
+        self,
+        update: Update[A, T],
+        argument: A,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T:
+        """Sends an update and waits for its result.
+
+        Args:
+            id: id of the update: a repeat with it is carried out once and gets the first answer.
+            timeout: seconds after which to stop waiting; the update goes on.
+
+        Raises:
+            UpdateRejectedError: it was refused; nothing has happened.
+            UpdateFailedError: its handler raised, or the instance ended first.
+            InstanceNotFoundError, InstanceFinishedError: nobody is there to carry it out.
+        """
+        sent = await self.send_update(update, argument, id=id)
+        return await sent.result(timeout)
+
+    async def start_update(
+        self,
+        update: Update[A, T],
+        argument: A,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> UpdateHandle[T]:
+        """Sends an update and returns once it was accepted. Raises as :meth:`update`."""
+        sent = await self.send_update(update, argument, id=id)
+        await sent.accepted(timeout)
+        return sent
+
+    async def send_update(
+        self, update: Update[A, T], argument: A, *, id: str | None = None
+    ) -> UpdateHandle[T]:
+        """Sends an update and returns once the store has it; no worker has seen it yet."""
+        client = self._client
+        update_id = check_id(id) if id is not None else client.new_id()
+        encoded = update.argument_serializer(client.converter).encode_checked(argument)
+        headers = client._headers("update", update.name, self.id)  # pyright: ignore[reportPrivateUsage]
+        event = h.UpdateReceived(update_id, update.name, encoded, headers)
+        await client._send(self.id, event, f"update/{update_id}")  # pyright: ignore[reportPrivateUsage]
+        return UpdateHandle(client, self.id, update, update_id)
+
+    def update_handle(self, update: Update[Any, T], id: str) -> UpdateHandle[T]:
+        """The handle of an update that was sent elsewhere; nothing is looked up."""
+        return UpdateHandle(self._client, self.id, update, id)
 
     async def cancel(self, reason: str = "", *, request_id: str | None = None) -> None:
         """Asks the workflow to cancel: its code sees ``CancelledError`` and may clean up."""

@@ -6,11 +6,11 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from perdure import DataConverter, Workflow
+from perdure import DataConverter, Middleware, Workflow
 from perdure_backends import Backend, open_backend
 
 from ._client import Client, Handle
@@ -64,6 +64,7 @@ async def local(
     workflows: Iterable[Workflow[..., Any]] | None = None,
     activities: Iterable[object] | None = None,
     converter: DataConverter | None = None,
+    middleware: Sequence[Middleware] = (),
     **options: Any,
 ) -> AsyncGenerator[Local]:
     """Store, worker and client together, for scripts and tests.
@@ -73,7 +74,7 @@ async def local(
     Args:
         url: the store; memory by default.
         workflows, activities: what the worker runs; by default all that the calling module holds.
-        converter: for worker and client.
+        converter, middleware: for worker and client.
         options: of the :class:`Worker`.
     """
     if workflows is None or activities is None:
@@ -83,10 +84,16 @@ async def local(
         activities = found.activities if activities is None else activities
     async with connect(url) as backend:
         worker = Worker(
-            backend, workflows=workflows, activities=activities, converter=converter, **options
+            backend,
+            workflows=workflows,
+            activities=activities,
+            converter=converter,
+            middleware=middleware,
+            **options,
         )
         async with worker:
-            yield Local(backend, worker, Client(backend, converter=converter))
+            client = Client(backend, converter=converter, middleware=middleware)
+            yield Local(backend, worker, client)
 
 
 def _calling_module() -> Any:

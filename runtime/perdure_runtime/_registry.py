@@ -9,12 +9,13 @@ import dataclasses
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
 from perdure import Activity, DataConverter, RegistrationError, Workflow
+from perdure.extension import CATCH_ALL
 from perdure_backends.records import Offer
 
 
@@ -25,6 +26,7 @@ class Registry:
         workflows: workflows; several versions of one name may stand side by side.
         activities: activities, or instances of classes whose methods are activities.
         converter: proves that all types can be converted.
+        resources: what activities are given by annotation.
 
     Raises:
         RegistrationError: two things with one name, a declaration without implementation, an
@@ -36,8 +38,11 @@ class Registry:
         workflows: Iterable[Workflow[..., Any]],
         activities: Iterable[object],
         converter: DataConverter,
+        resources: Resources | None = None,
     ) -> None:
         self.converter = converter
+        self._resources = resources if resources is not None else Resources(())
+        self._given: dict[int, dict[str, Any]] = {}
         self._workflows: dict[tuple[str, int], Workflow[..., Any]] = {}
         self._activities: dict[str, Activity[..., Any]] = {}
         for workflow in workflows:
@@ -45,16 +50,33 @@ class Registry:
         for item in activities:
             for activity in _activities_of(item):
                 self._add_activity(activity)
-        self.offers = tuple(Offer(name, version) for name, version in self._workflows)
+        self.offers = tuple(
+            Offer(name, 0 if name == CATCH_ALL else version) for name, version in self._workflows
+        )
         self.activity_names = tuple(self._activities)
 
     def workflow(self, name: str, version: int) -> Workflow[..., Any]:
-        """The workflow that was offered under this name and version."""
-        return self._workflows[name, version]
+        """The workflow that was offered under this name and version, or the catch-all."""
+        found = self._workflows.get((name, version))
+        return found if found is not None else self._workflows[CATCH_ALL, 1]
 
     def activity(self, name: str) -> Activity[..., Any] | None:
-        """The activity of this name, if there is one."""
-        return self._activities.get(name)
+        """The activity of this name, or the catch-all, if there is one."""
+        found = self._activities.get(name)
+        return found if found is not None else self._activities.get(CATCH_ALL)
+
+    def resources_for(self, activity: Activity[..., Any]) -> dict[str, Any]:
+        """What an activity is given, by the names of its parameters."""
+        definition = activity.definition
+        if not definition.signature.injected:
+            return {}
+        found = self._given.get(id(definition))
+        if found is None:
+            found = self._given[id(definition)] = {
+                name: self._resources.get(annotation, f"{definition.name}({name})")
+                for name, annotation in definition.signature.injections().items()
+            }
+        return found
 
     def _add_workflow(self, workflow: object) -> None:
         if not isinstance(workflow, Workflow):
@@ -84,9 +106,72 @@ class Registry:
                 "an instance of its class, which holds the shared state"
             )
         definition.signature.converted(self.converter)
+        self._resources.check(definition.name, definition.signature.injections())
         for name in (definition.name, *definition.aliases):
             other = self._activities.setdefault(name, activity)
             _check_same(other, activity, "activity", name)
+
+
+class Resources:
+    """What a worker was given for its activities.
+
+    Args:
+        given: objects, found by their class, or by type in a mapping.
+        own: what the worker itself adds later, by type.
+    """
+
+    def __init__(
+        self, given: Iterable[object] | Mapping[Any, object], own: Iterable[type] = ()
+    ) -> None:
+        self._by_type: dict[Any, object] = {}
+        self._objects: list[object] = []
+        if isinstance(given, Mapping):
+            self._by_type.update(cast("Mapping[Any, object]", given))
+        else:
+            self._objects = list(given)
+        self._own = tuple(own)
+
+    def add(self, type: type, resource: object) -> None:
+        """What the worker itself has."""
+        self._by_type.setdefault(type, resource)
+
+    def get(self, annotation: Any, what: str) -> object:
+        """The resource for a parameter.
+
+        Raises:
+            RegistrationError: there is none, or more than one.
+        """
+        if annotation in self._by_type:
+            return self._by_type[annotation]
+        exact = [one for one in self._objects if type(one) is annotation]
+        matching = exact or [
+            one for one in self._objects if isinstance(annotation, type) and _is(one, annotation)
+        ]
+        if len(matching) == 1:
+            return matching[0]
+        shown = getattr(annotation, "__qualname__", annotation)
+        if matching:
+            raise RegistrationError(
+                f"{what} asks for a {shown}, and {len(matching)} resources are one; give the "
+                f"worker resources={{{shown}: …}}"
+            )
+        raise RegistrationError(
+            f"{what} asks for a {shown}, which the worker was not given; pass it in "
+            "Worker(resources=[…])"
+        )
+
+    def check(self, name: str, injections: Mapping[str, Any]) -> None:
+        """Makes sure that all is there. Raises as :meth:`get`."""
+        for parameter, annotation in injections.items():
+            if annotation not in self._own:
+                self.get(annotation, f"{name}({parameter})")
+
+
+def _is(value: object, cls: type) -> bool:
+    try:
+        return isinstance(value, cls)
+    except TypeError:  # a Protocol that is not runtime_checkable
+        return False
 
 
 def _check_same(

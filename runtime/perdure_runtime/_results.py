@@ -22,6 +22,7 @@ from perdure import (
     WorkflowTerminatedError,
     WorkflowTimeoutError,
 )
+from perdure.extension import cause_of
 from perdure_backends import Backend
 from perdure_backends.records import InstanceRecord, Status
 
@@ -138,4 +139,6 @@ def outcome_of(
     if error is None:
         raise InternalError(f"run {record.run_id} ended as {record.status}")
     failure = record.failure if record.failure is not None else Failure("Unknown", "no record")
-    raise error(record.instance_id, failure)
+    raised = error(record.instance_id, failure)
+    raised.__cause__ = cause_of(failure, converter)
+    raise raised

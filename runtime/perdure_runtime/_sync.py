@@ -10,9 +10,19 @@ import os
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from perdure import Call, DataConverter, Duration, Signal, UsageError, Workflow
+from perdure import (
+    Call,
+    DataConverter,
+    Duration,
+    Query,
+    QueryWith,
+    Signal,
+    Update,
+    UsageError,
+    Workflow,
+)
 from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import InstanceRecord, ListFilter, Pending
@@ -20,10 +30,14 @@ from perdure_backends.records import InstanceRecord, ListFilter, Pending
 from ._client import Client, Handle
 from ._connect import connect
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class SyncClient:
@@ -60,6 +74,30 @@ class SyncClient:
     def handle(self, instance_id: str, workflow: Workflow[P, R]) -> SyncHandle[R]:
         """See :meth:`Client.handle`."""
         return SyncHandle(self, self._running().client.handle(instance_id, workflow))
+
+    def signal_with_start(
+        self, call: Call[R], signal: Signal[T], payload: T, *, request_id: str | None = None
+    ) -> SyncHandle[R]:
+        """See :meth:`Client.signal_with_start`."""
+        running = self._running()
+        started = running.client.signal_with_start(call, signal, payload, request_id=request_id)
+        return SyncHandle(self, running.call(started))
+
+    def update_with_start(
+        self,
+        call: Call[R],
+        update: Update[A, T],
+        argument: A,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> tuple[SyncHandle[R], T]:
+        """See :meth:`Client.update_with_start`."""
+        running = self._running()
+        handle, result = running.call(
+            running.client.update_with_start(call, update, argument, id=id, timeout=timeout)
+        )
+        return SyncHandle(self, handle), result
 
     def list(self, filter: ListFilter | None = None) -> Iterator[InstanceRecord]:
         """See :meth:`Client.list`; read page by page."""
@@ -116,6 +154,29 @@ class SyncHandle(Generic[R_co]):
     def signal(self, signal: Signal[T], payload: T, *, request_id: str | None = None) -> None:
         """See :meth:`Handle.signal`."""
         self._client.call(self._handle.signal(signal, payload, request_id=request_id))
+
+    @overload
+    def query(self, query: QueryWith[A, T], argument: A, /, *, timeout: Duration = 10.0) -> T: ...
+    @overload
+    def query(self, query: Query[T], /, *, timeout: Duration = 10.0) -> T: ...
+    def query(self, query: Any, /, *argument: Any, timeout: Duration = 10.0) -> Any:
+        """See :meth:`Handle.query`."""
+        return self._client.call(self._handle.query(query, *argument, timeout=timeout))
+
+    def published(self, type: TypeForm[T]) -> T | None:
+        """See :meth:`Handle.published`."""
+        return self._client.call(self._handle.published(type))
+
+    def update(
+        self,
+        update: Update[A, T],
+        argument: A,
+        *,
+        id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T:
+        """See :meth:`Handle.update`."""
+        return self._client.call(self._handle.update(update, argument, id=id, timeout=timeout))
 
     def cancel(self, reason: str = "") -> None:
         """See :meth:`Handle.cancel`."""

@@ -15,9 +15,11 @@ from .._policies import (
     cancelled_entry,
     convicted,
     crash_failure,
+    offered,
     retry_at,
     timeout_failure,
 )
+from .._wakeups import ACTIVITIES
 from ..history import TimerFired, encode_event
 from ..records import (
     ActivityClaim,
@@ -40,7 +42,7 @@ def has_suspects(state: State, offers: Container[tuple[str, int]], queues: Conta
             run.suspect
             and run.owner is None
             and run.queue in queues
-            and (run.workflow, run.version) in offers
+            and offered(offers, run.workflow, run.version)
             for run in state.ready.values()
         )
         or any(row.suspect and row.new.queue in queues for row in state.waiting.values())
@@ -55,16 +57,23 @@ def claim_activities(state: State, claim: ActivityClaim) -> list[ActivityTask]:
     state.offer_due(now)
     tasks: list[ActivityTask] = []
     limit = min(claim.limit, 1) if claim.alone else claim.limit
-    for key, row in list(state.waiting.items()):
+    any_name = "*" in claim.names
+    # The sort is stable: of one priority, the longest waiting goes first.
+    for key, row in sorted(state.waiting.items(), key=lambda item: -item[1].new.priority):
         if len(tasks) >= limit:
             break
         if (
             row.new.queue not in claim.queues
-            or row.new.name not in claim.names
+            or (row.new.name not in claim.names and not any_name)
             or row.run.suspended
             or row.suspect is not claim.alone
         ):
             continue
+        bucket = state.buckets.get(row.new.queue)
+        if bucket is not None:
+            if bucket.available(now) < 1:
+                continue
+            bucket.take(1)
         del state.waiting[key]
         state.own_activity(row, claim.session_id, state.new_token(), now)
         state.set_deadline(row, now)
@@ -90,6 +99,7 @@ def _task(row: ActivityRow, *, alone: bool) -> ActivityTask:
         heartbeat=new.heartbeat,
         details=row.details,
         alone=alone,
+        headers=new.headers,
     )
 
 
@@ -105,17 +115,27 @@ def settle(state: State, result: ActivityResult) -> bool:
     if row is None:
         return False
     now = state.clock()
+    if result.detach:
+        state.detach_activity(row)
+        return True
     if result.entry is not None or row.cancel:
         run = row.run
         entry = result.entry if result.entry is not None else cancelled_entry(result.number)
         state.drop_activity(row)
         state.accept(run, entry, carried=False)
         return True
+    due = now + (result.retry_in or 0)
+    if result.failure is not None and result.retry_in is None:
+        again = retry_at(row.retry, row.attempt, result.failure, row.new.scheduled_at, now)
+        if again is None:
+            fail_activity(state, row, activity_failed(row.new.number, result.failure, "failed"))
+            return True
+        due = again
     state.disown_activity(row)
     if result.hand_back:
         row.attempt -= 1
     row.last_failure = result.failure or row.last_failure
-    state.offer_activity(row, now + (result.retry_in or 0))
+    state.offer_activity(row, due)
     state.set_deadline(row, now)
     return True
 
@@ -261,6 +281,10 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
             if row.deadline is not None and row.deadline <= now:
                 _time_out_activity(state, row, now)
                 timed_out += 1
+    for name in [name for name, query in state.queries.items() if query.expires_at <= now]:
+        del state.queries[name]
+    if any(bucket.available(now) >= 1 for bucket in state.limited_and_waiting()):
+        state.topics.add(ACTIVITIES)
     lost = [
         session
         for session in list(state.sessions.values())
@@ -297,6 +321,9 @@ def _next_due(state: State, session_id: str) -> int | None:
     while state.later and not state.waits_for(*state.later[0]):
         heapq.heappop(state.later)
     times += [heap[0][0] for heap in (state.due, state.later) if heap]
+    times += [query.expires_at for query in state.queries.values()]
+    now = state.clock()
+    times += [bucket.next_at(now) for bucket in state.limited_and_waiting()]
     return min(times) if times else None
 
 

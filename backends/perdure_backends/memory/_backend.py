@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from .._ids import new_token
-from .._wakeups import Wakeups
+from .._policies import Bucket
+from .._wakeups import ACTIVITIES, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
     Action,
@@ -31,6 +32,11 @@ from ..records import (
     NewTimer,
     Pending,
     PendingActivity,
+    QueryAnswer,
+    QueryClaim,
+    QueryRequest,
+    QueryTask,
+    QueueLimit,
     RemoveResult,
     SendResult,
     SessionRecord,
@@ -41,8 +47,9 @@ from ..records import (
     SweepReport,
     TurnClaim,
     TurnCommit,
+    UpdateAnswer,
 )
-from . import _activities, _turns
+from . import _activities, _queries, _turns
 from ._state import ActivityRow, Run, Session, State
 
 
@@ -189,6 +196,52 @@ class MemoryBackend:
         with self._change() as state:
             return _activities.sweep(state, session_id, limit)
 
+    # --- queries and updates
+
+    async def ask(self, requests: Sequence[QueryRequest]) -> list[SendResult]:
+        """See :meth:`Backend.ask`."""
+        with self._change() as state:
+            return [_queries.ask(state, request) for request in requests]
+
+    async def claim_queries(self, claim: QueryClaim) -> list[QueryTask]:
+        """See :meth:`Backend.claim_queries`."""
+        with self._change() as state:
+            return _queries.claim_queries(state, claim)
+
+    async def answer(self, answers: Sequence[QueryAnswer]) -> None:
+        """See :meth:`Backend.answer`."""
+        with self._change() as state:
+            _queries.answer(state, list(answers))
+
+    async def read_answers(self, query_ids: Sequence[str]) -> list[QueryAnswer | None]:
+        """See :meth:`Backend.read_answers`."""
+        with self._change() as state:
+            return _queries.read_answers(state, list(query_ids))
+
+    async def read_updates(
+        self, instance_id: str, update_ids: Sequence[str]
+    ) -> list[UpdateAnswer | None]:
+        """See :meth:`Backend.read_updates`."""
+        with self._lock:
+            return [self._state.updates.get((instance_id, one)) for one in update_ids]
+
+    async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
+        """See :meth:`QueueControl.set_queue_limit`."""
+        with self._change() as state:
+            if limit is None:
+                state.buckets.pop(queue, None)
+            else:
+                state.buckets[queue] = Bucket(limit, at=state.clock())
+            state.topics.add(ACTIVITIES)
+
+    async def queue_limits(self) -> list[QueueLimit]:
+        """See :meth:`QueueControl.queue_limits`."""
+        with self._lock:
+            buckets = self._state.buckets
+            return [buckets[queue].limit for queue in sorted(buckets)]
+
+    # --- looking and steering
+
     async def describe(self, instance_id: str, run_id: str | None = None) -> InstanceRecord | None:
         """See :meth:`Backend.describe`."""
         with self._lock:
@@ -234,6 +287,10 @@ class MemoryBackend:
             for run in state.by_id.pop(instance_id):
                 del state.runs[run.run_id]
             state.messages.pop(instance_id, None)
+            for key in [key for key in state.updates if key[0] == instance_id]:
+                del state.updates[key]
+            for name in [n for n, q in state.queries.items() if q.run.instance_id == instance_id]:
+                del state.queries[name]
             return RemoveResult.REMOVED
 
     async def list_sessions(self) -> list[SessionRecord]:
@@ -297,6 +354,7 @@ def _record(run: Run) -> InstanceRecord:
         failure=run.failure,
         owner=run.owner,
         started=run.started,
+        published=run.published,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from perdure import Failure, Retry
 
-from .._policies import SUSPECT_AFTER, first_deadline
+from .._policies import SUSPECT_AFTER, Bucket, first_deadline
 from .._wakeups import ACTIVITIES, DUE, TURNS
 from ..history import Parent
 from ..records import (
@@ -19,9 +19,12 @@ from ..records import (
     NewActivity,
     ParentClosePolicy,
     Park,
+    QueryAnswer,
+    QueryRequest,
     SessionStart,
     StartRequest,
     Status,
+    UpdateAnswer,
 )
 
 
@@ -49,6 +52,7 @@ class Run:
         "parent",
         "parent_close",
         "park",
+        "published",
         "queue",
         "request_id",
         "result",
@@ -97,6 +101,7 @@ class Run:
         self.turn = 0
         self.events = 0
         self.history: list[bytes] = []
+        self.published: bytes | None = None
         # seq → (entry, whether continue-as-new carries it over)
         self.inbox: dict[int, tuple[bytes, bool]] = {}
         self.last_seq = 0
@@ -164,6 +169,19 @@ class ActivityRow:
         return self.lone_losses > 0 or self.losses >= SUSPECT_AFTER
 
 
+class Query:
+    """A question that somebody asked a run."""
+
+    __slots__ = ("answer", "claimed_at", "expires_at", "request", "run")
+
+    def __init__(self, run: Run, request: QueryRequest, now: int) -> None:
+        self.run = run
+        self.request = request
+        self.expires_at = now + request.lifetime
+        self.claimed_at: int | None = None
+        self.answer: QueryAnswer | None = None
+
+
 class Session:
     """A worker's lease."""
 
@@ -188,6 +206,9 @@ class State:
         self.by_id: dict[str, list[Run]] = {}
         self.sessions: dict[str, Session] = {}
         self.messages: dict[str, set[str]] = {}
+        self.updates: dict[tuple[str, str], UpdateAnswer] = {}
+        self.queries: dict[str, Query] = {}
+        self.buckets: dict[str, Bucket] = {}
         # Runs and activities that wait to be claimed, longest waiting first.
         self.ready: dict[str, Run] = {}
         self.parked: dict[str, Run] = {}
@@ -256,6 +277,19 @@ class State:
                 session.activities.pop((row.run.run_id, row.new.number), None)
         row.owner = None
         row.token = ""
+
+    def detach_activity(self, row: ActivityRow) -> None:
+        """Lets an attempt go on outside of any session; its token and time-outs stay."""
+        token = row.token
+        self.disown_activity(row)
+        row.owner, row.token = "", token
+
+    def limited_and_waiting(self) -> list[Bucket]:
+        """The limits of queues in which an activity waits to start."""
+        if not self.buckets:
+            return []
+        queues = {row.new.queue for row in self.waiting.values()}
+        return [bucket for queue, bucket in self.buckets.items() if queue in queues]
 
     def drop_activity(self, row: ActivityRow) -> None:
         """Removes an activity's record."""

@@ -5,7 +5,10 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-from .._policies import MAX_INBOX, cancelled_entry
+import msgspec
+
+from .._policies import MAX_INBOX, cancelled_entry, offered
+from .._wakeups import ANSWERS
 from ..records import (
     Action,
     ChildStart,
@@ -34,6 +37,17 @@ from ._state import ActivityRow, Run, State
 
 def start(state: State, request: StartRequest) -> StartOutcome:
     """See :meth:`Backend.start`."""
+    outcome = _start(state, request)
+    if outcome.result in (StartResult.RUNNING_EXISTS, StartResult.FINISHED_EXISTS):
+        return outcome
+    for message in request.messages:
+        delivered = send(state, message)
+        if delivered is not SendResult.ACCEPTED:
+            return msgspec.structs.replace(outcome, delivered=delivered)
+    return outcome
+
+
+def _start(state: State, request: StartRequest) -> StartOutcome:
     runs = state.by_id.get(request.instance_id, [])
     for run in runs:
         if run.request_id == request.request_id:
@@ -86,7 +100,7 @@ def claim(state: State, claim: TurnClaim) -> ClaimedTurns:
             break
         if (
             run.queue not in claim.queues
-            or (run.workflow, run.version) not in offers
+            or not offered(offers, run.workflow, run.version)
             or run.owner not in (None, claim.session_id)
             or (run.suspect and run.owner is None) is not claim.alone
             or run.suspended
@@ -97,7 +111,7 @@ def claim(state: State, claim: TurnClaim) -> ClaimedTurns:
         run.park = None
         tasks.append(_lease(state, run, claim))
     suspects = not claim.parked and has_suspects(state, offers, claim.queues)
-    return ClaimedTurns(tasks=tuple(tasks), suspects=suspects)
+    return ClaimedTurns(tasks=tuple(tasks), suspects=suspects, queries=bool(state.queries))
 
 
 def _lease(state: State, run: Run, claim: TurnClaim) -> TurnTask:
@@ -125,9 +139,10 @@ def commit(state: State, item: TurnCommit) -> CommitOutcome:
     """See :meth:`Backend.commit`."""
     now = state.clock()
     result = _check(state, item)
+    deferred: list[int] = []
     if result is CommitResult.APPLIED:
-        _apply(state, state.runs[item.run_id], item, now)
-    return CommitOutcome(result, now)
+        _apply(state, state.runs[item.run_id], item, now, deferred)
+    return CommitOutcome(result, now, tuple(deferred))
 
 
 def _check(state: State, item: TurnCommit) -> CommitResult:
@@ -153,7 +168,7 @@ def _check(state: State, item: TurnCommit) -> CommitResult:
     return CommitResult.APPLIED
 
 
-def _apply(state: State, run: Run, item: TurnCommit, now: int) -> None:
+def _apply(state: State, run: Run, item: TurnCommit, now: int, deferred: list[int]) -> None:
     run.last_commit = item.commit_id
     run.executing = False
     if item.turn:
@@ -174,7 +189,8 @@ def _apply(state: State, run: Run, item: TurnCommit, now: int) -> None:
         elif cancel.confirm:  # never started: its end is confirmed at once
             state.accept(run, cancelled_entry(cancel.number), carried=False)
     for new in item.activities:
-        _add_activity(state, run, new, now)
+        if not _add_activity(state, run, new, now):
+            deferred.append(new.number)
     for number in item.cancelled_timers:
         run.timers.pop(number, None)
     for timer in item.timers:
@@ -182,6 +198,11 @@ def _apply(state: State, run: Run, item: TurnCommit, now: int) -> None:
         state.plan(timer.due_at, "timer", run.run_id, timer.number)
     for out in item.outbox:
         _relay(state, run, out, now)
+    if item.published is not None:
+        run.published = item.published
+    for answer in item.answers:
+        state.updates[run.instance_id, answer.update_id] = answer
+        state.topics.add(ANSWERS)
     if item.park is not None:
         state.set_park(run, item.park)
         state.disown(run)
@@ -191,14 +212,21 @@ def _apply(state: State, run: Run, item: TurnCommit, now: int) -> None:
         state.disown(run)
 
 
-def _add_activity(state: State, run: Run, new: NewActivity, now: int) -> None:
+def _add_activity(state: State, run: Run, new: NewActivity, now: int) -> bool:
+    """Writes an activity's record; ``False`` when its start must wait for its queue's limit."""
     row = ActivityRow(run, new)
     run.activities[new.number] = row
-    if new.token is not None and run.owner is not None:
+    wanted = new.token is not None and run.owner is not None
+    bucket = state.buckets.get(new.queue)
+    started = wanted and (bucket is None or bucket.available(now) >= 1)
+    if started and bucket is not None:
+        bucket.take(1)
+    if started and new.token is not None and run.owner is not None:
         state.own_activity(row, run.owner, new.token, now)
     else:
         state.offer_activity(row, now)
     state.set_deadline(row, now)
+    return started or not wanted
 
 
 def _cancel_activity(state: State, row: ActivityRow, *, confirm: bool) -> None:

@@ -6,30 +6,51 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from .._ids import new_token
-from .._policies import SUSPECT_AFTER, cancelled_entry
+from .._policies import SUSPECT_AFTER, activity_failed, cancelled_entry, retry_at
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
-from ._steps import Tx, decode_policy, encode_failure
+from ._steps import Tx, bucket_of, decode_policy, encode_failure
+
+_headers_decoder: Final = msgspec.json.Decoder(dict[str, bytes])
 
 
 def claim_activities(tx: Tx, claim: ActivityClaim) -> list[ActivityTask]:
     """See :meth:`Backend.claim_activities`."""
     if tx.execute(SQL["session_exists"], (claim.session_id,)).fetchone() is None:
         return []
-    rows = tx.execute(
-        SQL["claimable_activities"],
-        {
-            "now": tx.now,
-            "queues": json.dumps(claim.queues),
-            "names": json.dumps(claim.names),
-            "suspect": SUSPECT_AFTER,
-            "alone": claim.alone,
-            "limit": min(claim.limit, 1) if claim.alone else claim.limit,
-        },
-    ).fetchall()
+    limit = min(claim.limit, 1) if claim.alone else claim.limit
+    parameters = {
+        "now": tx.now,
+        "names": json.dumps(claim.names),
+        "all_names": "*" in claim.names,
+        "suspect": SUSPECT_AFTER,
+        "alone": claim.alone,
+    }
+    # Each limited queue by itself: what it may not start must not stand in the way of others.
+    buckets = {row[0]: bucket_of(row) for row in tx.execute(SQL["queue_limits"])}
+    rows: list[tuple[Any, ...]] = []
+    free = [queue for queue in claim.queues if queue not in buckets]
+    parts = [(free, limit)] + [
+        ([queue], min(limit, buckets[queue].available(tx.now)))
+        for queue in claim.queues
+        if queue in buckets
+    ]
+    for queues, most in parts:
+        if queues and most:
+            found = {**parameters, "queues": json.dumps(queues), "limit": most}
+            rows += tx.execute(SQL["claimable_activities"], found).fetchall()
+    if buckets:
+        rows.sort(key=lambda row: (-row[12], row[13]))
+        del rows[limit:]
+        for queue, bucket in buckets.items():
+            count = sum(row[3] == queue for row in rows)
+            if count:
+                tx.take(bucket, count)
     return [_lease(tx, claim, row) for row in rows]
 
 
@@ -56,6 +77,7 @@ def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
         heartbeat=policy.heartbeat,
         details=details,
         alone=claim.alone,
+        headers=_headers_decoder.decode(row[11]) if row[11] else {},
     )
 
 
@@ -65,16 +87,28 @@ def settle(tx: Tx, result: ActivityResult) -> bool:
     if row is None:
         return False
     serial, stored, scheduled_at, attempt, _, cancel = row
+    if result.detach:
+        tx.execute(SQL["detach_activity"], (serial, result.number))
+        return True
     if result.entry is not None or cancel:
         entry = result.entry if result.entry is not None else cancelled_entry(result.number)
         tx.end_activity(serial, result.number, entry)
         return True
+    policy = decode_policy(stored)
+    due = tx.now + (result.retry_in or 0)
+    if result.failure is not None and result.retry_in is None:
+        again = retry_at(policy.retry, attempt, result.failure, scheduled_at, tx.now)
+        if again is None:
+            entry = activity_failed(result.number, result.failure, "failed")
+            tx.end_activity(serial, result.number, entry)
+            return True
+        due = again
     tx.offer_activity(
         serial,
         result.number,
-        due_at=tx.now + (result.retry_in or 0),
+        due_at=due,
         attempt=attempt - 1 if result.hand_back else attempt,
-        policy=decode_policy(stored),
+        policy=policy,
         scheduled_at=scheduled_at,
         last_failure=encode_failure(result.failure),
     )

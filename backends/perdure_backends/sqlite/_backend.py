@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from .._wakeups import ACTIVITIES, DUE, TURNS, Wakeups
+from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
     Action,
@@ -31,6 +31,11 @@ from ..records import (
     ListPage,
     Message,
     Pending,
+    QueryAnswer,
+    QueryClaim,
+    QueryRequest,
+    QueryTask,
+    QueueLimit,
     RemoveResult,
     SendResult,
     SessionRecord,
@@ -40,8 +45,9 @@ from ..records import (
     SweepReport,
     TurnClaim,
     TurnCommit,
+    UpdateAnswer,
 )
-from . import _activities, _control, _liveness, _looking, _migrations, _turns
+from . import _activities, _control, _liveness, _looking, _migrations, _queries, _turns
 from ._connection import Connection, Synchronous
 from ._statements import SQL
 from ._steps import Tx
@@ -147,7 +153,7 @@ class SqliteBackend:
                 version = seen
             if version != seen and seen != -1:
                 pause = _FAST_LOOK
-                self._wakeups.notify(TURNS, ACTIVITIES, DUE)
+                self._wakeups.notify(TURNS, ACTIVITIES, DUE, ANSWERS)
                 self._wakeups.notify_finished(None)
             else:
                 pause = min(pause * 1.5, _SLOW_LOOK)
@@ -315,6 +321,43 @@ class SqliteBackend:
             return report
 
         return await self._change(step, peek=peek)
+
+    # --- queries and updates
+
+    async def ask(self, requests: Sequence[QueryRequest]) -> list[SendResult]:
+        """See :meth:`Backend.ask`."""
+        return await self._change(lambda tx: [_queries.ask(tx, r) for r in requests])
+
+    async def claim_queries(self, claim: QueryClaim) -> list[QueryTask]:
+        """See :meth:`Backend.claim_queries`."""
+        return await self._change(lambda tx: _queries.claim_queries(tx, claim))
+
+    async def answer(self, answers: Sequence[QueryAnswer]) -> None:
+        """See :meth:`Backend.answer`."""
+        await self._change(lambda tx: _queries.answer(tx, answers))
+
+    async def read_answers(self, query_ids: Sequence[str]) -> list[QueryAnswer | None]:
+        """See :meth:`Backend.read_answers`."""
+        return await self._change(
+            lambda tx: _queries.read_answers(tx, query_ids),
+            peek=lambda connection: _queries.peek_answers(connection, query_ids),
+        )
+
+    async def read_updates(
+        self, instance_id: str, update_ids: Sequence[str]
+    ) -> list[UpdateAnswer | None]:
+        """See :meth:`Backend.read_updates`."""
+        return await self._connection.run(
+            lambda c: _queries.read_updates(c, instance_id, update_ids)
+        )
+
+    async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
+        """See :meth:`QueueControl.set_queue_limit`."""
+        await self._change(lambda tx: _queries.set_queue_limit(tx, queue, limit))
+
+    async def queue_limits(self) -> list[QueueLimit]:
+        """See :meth:`QueueControl.queue_limits`."""
+        return await self._connection.run(_queries.queue_limits)
 
     # --- looking and steering
 

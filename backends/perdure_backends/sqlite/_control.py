@@ -24,7 +24,7 @@ from ..history import TimerFired, encode_event
 from ..records import Action, ControlResult, Park, RemoveResult, SessionStart, Status, SweepReport
 from . import _liveness
 from ._statements import SQL
-from ._steps import Policy, Tx, decode_policy, encode_failure, parent_of
+from ._steps import Policy, Tx, bucket_of, decode_policy, encode_failure, parent_of
 from ._turns import disown
 
 # --- sessions -------------------------------------------------------------------------------
@@ -138,8 +138,14 @@ def sweep(tx: Tx, session_id: str, limit: int, since: int) -> SweepReport:
     timed_out = _time_out_runs(tx, limit) + _time_out_activities(tx, limit)
     if tx.execute(SQL["retries_due"], (since, tx.now)).fetchone()[0]:
         tx.topics.add(ACTIVITIES)
+    tx.execute(SQL["forget_queries"], (tx.now,))
+    waiting = [bucket_of(row) for row in tx.execute(SQL["limited_and_waiting"])]
+    if any(bucket.available(tx.now) >= 1 for bucket in waiting):
+        tx.topics.add(ACTIVITIES)
     lost = _lost_sessions(tx, session_id)
-    next_due = tx.execute(SQL["next_due"], (tx.now, session_id)).fetchone()[0]
+    times = [tx.execute(SQL["next_due"], (tx.now, session_id)).fetchone()[0]]
+    times += [bucket.next_at(tx.now) for bucket in waiting]
+    next_due = min((at for at in times if at is not None), default=None)
     return SweepReport(
         fired=fired, timed_out=timed_out, sessions_lost=tuple(lost), next_due=next_due
     )
@@ -149,7 +155,8 @@ def nothing_due(
     conn: sqlite3.Connection, session_id: str, now: int, since: int
 ) -> SweepReport | None:
     """The report of a sweep that would do nothing; ``None`` when there may be something to do."""
-    busy = conn.execute(SQL["anything_due"], (now, now, now, since, now, session_id)).fetchone()[0]
+    parameters = (now, now, now, since, now, now, session_id)
+    busy = conn.execute(SQL["anything_due"], parameters).fetchone()[0]
     if busy:
         return None
     return SweepReport(next_due=conn.execute(SQL["next_due"], (now, session_id)).fetchone()[0])
@@ -254,9 +261,13 @@ def remove(tx: Tx, instance_id: str) -> RemoveResult:
     if rows[-1][1] == Status.RUNNING.value:
         return RemoveResult.RUNNING
     for serial, _ in rows:
-        for name in ("clear_history", "clear_inbox", "clear_timers", "clear_activities"):
+        for name in (
+            *("clear_history", "clear_inbox", "clear_timers", "clear_activities"),
+            "clear_queries",
+        ):
             tx.execute(SQL[name], (serial,))
         tx.execute(SQL["delete_start"], (serial,))
         tx.execute(SQL["delete_run"], (serial,))
     tx.execute(SQL["clear_messages"], (instance_id,))
+    tx.execute(SQL["clear_updates"], (instance_id,))
     return RemoveResult.REMOVED

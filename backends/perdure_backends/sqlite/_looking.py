@@ -52,6 +52,7 @@ def record(row: tuple[Any, ...]) -> InstanceRecord:
         failure=decode_failure(row[17]),
         owner=row[18],
         started=row[20],
+        published=row[21],
     )
 
 

@@ -18,7 +18,7 @@ from perdure import BackendFormatError, SchemaVersionError
 
 from ._statements import SQL
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 """The schema that this code writes."""
 
 OLDEST_READER: Final = 1

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 from perdure import Failure, Retry
 
-from .._policies import child_ended, first_deadline
+from .._policies import Bucket, child_ended, first_deadline
 from .._wakeups import ACTIVITIES, TURNS
 from ..history import CancelRequested, Parent, encode_event
-from ..records import Continuation, NewActivity, Park, StartRequest, Status
+from ..records import Continuation, NewActivity, Park, QueueLimit, StartRequest, Status
 from ._statements import SQL
 
 
@@ -111,9 +111,31 @@ class Tx:
 
     # --- activities
 
-    def add_activity(self, serial: int, new: NewActivity, session_id: str | None) -> None:
-        """Writes an activity's record, claimed at once when its token is given."""
-        mine = new.token is not None and session_id is not None
+    def bucket(self, queue: str) -> Bucket | None:
+        """What a queue's limit allows now, if it has one."""
+        row = self.execute(SQL["queue_limit"], (queue,)).fetchone()
+        return None if row is None else bucket_of(row)
+
+    def take(self, bucket: Bucket, count: int) -> None:
+        """Uses up starts of a limited queue."""
+        bucket.take(count)
+        self.execute(SQL["set_level"], (bucket.level, bucket.at, bucket.limit.queue))
+
+    def add_activity(
+        self, serial: int, new: NewActivity, session_id: str | None, *, limited: bool
+    ) -> bool:
+        """Writes an activity's record, claimed at once when its token is given.
+
+        Returns:
+            ``False`` when it has a token, but must wait for its queue's limit.
+        """
+        mine = wanted = new.token is not None and session_id is not None
+        if wanted and limited:
+            bucket = self.bucket(new.queue)
+            if bucket is not None:
+                mine = bucket.available(self.now) >= 1
+                if mine:
+                    self.take(bucket, 1)
         deadline = None
         if (
             new.start_to_close or new.schedule_to_close or new.schedule_to_start or new.heartbeat
@@ -144,10 +166,13 @@ class Tx:
                 self.now if mine else 0,
                 session_id if mine else None,
                 new.token if mine else None,
+                new.priority,
+                _encoder.encode(new.headers) if new.headers else None,
             ),
         )
         if not mine:
             self.topics.add(ACTIVITIES)
+        return mine or not wanted
 
     def offer_activity(
         self,
@@ -301,6 +326,12 @@ class Tx:
         if parent is not None:
             self.tell_parent(parent.run_id, child_ended(parent, failure, status.value))
         self.close_children(run_id)
+
+
+def bucket_of(row: tuple[str, float, int, float, int]) -> Bucket:
+    """A queue's limit from its row."""
+    queue, per_second, burst, level, at = row
+    return Bucket(QueueLimit(queue=queue, per_second=per_second, burst=burst), level, at)
 
 
 def parent_of(instance_id: str | None, run_id: str | None, number: int | None) -> Parent | None:

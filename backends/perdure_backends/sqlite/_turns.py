@@ -6,11 +6,14 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from .._ids import new_token
-from .._policies import MAX_INBOX, SUSPECT_AFTER, cancelled_entry
-from .._wakeups import TURNS
+from .._policies import CATCH_ALL, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
+from .._wakeups import ANSWERS, TURNS
 from ..records import (
     CancelActivity,
     ChildStart,
@@ -22,6 +25,7 @@ from ..records import (
     InboxEntry,
     Lease,
     Message,
+    Offer,
     SendResult,
     Settled,
     StartOutcome,
@@ -33,11 +37,22 @@ from ..records import (
     TurnTask,
 )
 from ._statements import SQL
-from ._steps import Tx, parent_of
+from ._steps import Tx, encode_failure, parent_of
 
 
 def start(tx: Tx, request: StartRequest) -> StartOutcome:
     """See :meth:`Backend.start`."""
+    outcome = _start(tx, request)
+    if outcome.result in (StartResult.RUNNING_EXISTS, StartResult.FINISHED_EXISTS):
+        return outcome
+    for message in request.messages:
+        delivered = send(tx, message)
+        if delivered is not SendResult.ACCEPTED:
+            return msgspec.structs.replace(outcome, delivered=delivered)
+    return outcome
+
+
+def _start(tx: Tx, request: StartRequest) -> StartOutcome:
     current = tx.execute(SQL["current_run"], (request.instance_id,)).fetchone()
     if current is not None:
         serial, run_id, status, _ = current
@@ -90,8 +105,7 @@ def claim(tx: Tx, claim: TurnClaim) -> ClaimedTurns:
     if tx.execute(SQL["session_exists"], (claim.session_id,)).fetchone() is None:
         return ClaimedTurns(tasks=())
     parameters: dict[str, Any] = {
-        "queues": json.dumps(claim.queues),
-        "offers": json.dumps([f"{offer.version} {offer.workflow}" for offer in claim.offers]),
+        **offers_of(claim.queues, claim.offers),
         "session": claim.session_id,
         "build": claim.build,
         "suspect": SUSPECT_AFTER,
@@ -103,7 +117,17 @@ def claim(tx: Tx, claim: TurnClaim) -> ClaimedTurns:
     rows = tx.execute(statement, parameters).fetchall()
     tasks = tuple(_lease(tx, claim, row) for row in rows)
     suspects = not claim.parked and bool(tx.execute(SQL["suspects"], parameters).fetchone()[0])
-    return ClaimedTurns(tasks=tasks, suspects=suspects)
+    queries = bool(tx.execute(SQL["any_query"]).fetchone()[0])
+    return ClaimedTurns(tasks=tasks, suspects=suspects, queries=queries)
+
+
+def offers_of(queues: Sequence[str], offers: Sequence[Offer]) -> dict[str, Any]:
+    """What a worker offers, as parameters of a statement."""
+    return {
+        "queues": json.dumps(queues),
+        "offers": json.dumps([f"{offer.version} {offer.workflow}" for offer in offers]),
+        "all_workflows": any((offer.workflow, offer.version) == CATCH_ALL for offer in offers),
+    }
 
 
 def _lease(tx: Tx, claim: TurnClaim, row: tuple[Any, ...]) -> TurnTask:
@@ -179,9 +203,8 @@ def commit(tx: Tx, item: TurnCommit) -> CommitOutcome:
         return CommitOutcome(CommitResult.GONE, tx.now)
     run = _Run(row)
     result = _check(tx, run, item)
-    if result is CommitResult.APPLIED:
-        _apply(tx, run, item)
-    return CommitOutcome(result, tx.now)
+    deferred = _apply(tx, run, item) if result is CommitResult.APPLIED else ()
+    return CommitOutcome(result, tx.now, deferred)
 
 
 def _check(tx: Tx, run: _Run, item: TurnCommit) -> CommitResult:
@@ -211,20 +234,25 @@ def _take_settled(tx: Tx, serial: int, settled: tuple[Settled, ...]) -> CommitRe
     return CommitResult.APPLIED
 
 
-def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
+def _apply(tx: Tx, run: _Run, item: TurnCommit) -> tuple[int, ...]:
+    """Writes the turn; returns the activities that must wait for their queue's limit."""
     serial, execute = run.serial, tx.execute
     for seq in item.consumed:
         execute(SQL["delete_inbox"], (serial, seq))
+    count = len(item.consumed)
     if item.turn:
-        count = len(item.consumed)
         execute(SQL["advance_run"], (item.turn, item.events, count, item.commit_id, count, serial))
         execute(SQL["insert_history"], (serial, item.turn, item.record))
     else:
-        execute(SQL["note_commit"], (item.commit_id, serial))
+        execute(SQL["note_commit"], (item.commit_id, count, count, serial))
     for cancel in item.cancelled_activities:
         _cancel_activity(tx, serial, cancel)
-    for new in item.activities:
-        tx.add_activity(serial, new, run.owner)
+    deferred: list[int] = []
+    if item.activities:
+        limited = bool(execute(SQL["any_limit"]).fetchone()[0])
+        for new in item.activities:
+            if not tx.add_activity(serial, new, run.owner, limited=limited):
+                deferred.append(new.number)
     for number in item.cancelled_timers:
         execute(SQL["delete_timer"], (serial, number))
     for timer in item.timers:
@@ -232,13 +260,21 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> None:
         tx.plan(timer.due_at)
     for out in item.outbox:
         _relay(tx, serial, out)
+    if item.published is not None:
+        execute(SQL["publish"], (item.published, serial))
+    for answer in item.answers:
+        failure = encode_failure(answer.failure)
+        row = (run.instance_id, answer.update_id, answer.stage, answer.result, failure)
+        execute(SQL["put_update"], row)
+        tx.topics.add(ANSWERS)
     if item.park is not None:
         tx.park(serial, item.park)
         disown(tx, serial)
     elif item.finish is not None:
-        _finish(tx, run, item.run_id, item.finish, unread=run.unread - len(item.consumed))
+        _finish(tx, run, item.run_id, item.finish, unread=run.unread - count)
     elif item.release:
         disown(tx, serial)
+    return tuple(deferred)
 
 
 def _cancel_activity(tx: Tx, serial: int, cancel: CancelActivity) -> None:

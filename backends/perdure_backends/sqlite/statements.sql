@@ -42,7 +42,7 @@ SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, start
 FROM runs
 WHERE ready_at IS NOT NULL
   AND queue IN (SELECT value FROM json_each(:queues))
-  AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))
+  AND (:all_workflows OR (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers)))
   AND (owner IS NULL OR owner = :session)
   AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
 ORDER BY ready_at LIMIT :limit
@@ -53,13 +53,14 @@ SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, start
 FROM runs
 WHERE park IS NOT NULL AND suspended = 0
   AND queue IN (SELECT value FROM json_each(:queues))
-  AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))
+  AND (:all_workflows OR (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers)))
   AND (lone_losses > 0 OR losses >= :suspect) = :alone
   AND instr(tried, ' ' || :build || ' ') = 0
 ORDER BY serial LIMIT :limit
 
 -- name: any_ready
 SELECT EXISTS (SELECT 1 FROM runs WHERE ready_at IS NOT NULL)
+  OR EXISTS (SELECT 1 FROM queries WHERE answered = 0)
   OR EXISTS (SELECT 1 FROM activities
   WHERE owner IS NULL AND due_at <= ? AND (lone_losses > 0 OR losses > 1))
 
@@ -74,13 +75,16 @@ SELECT EXISTS (SELECT 1 FROM timers WHERE due_at <= ?)
   OR EXISTS (SELECT 1 FROM runs WHERE deadline_at IS NOT NULL AND deadline_at <= ?)
   OR EXISTS (SELECT 1 FROM activities WHERE deadline_at IS NOT NULL AND deadline_at <= ?)
   OR EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ? AND due_at <= ?)
+  OR EXISTS (SELECT 1 FROM queries WHERE expires_at <= ?)
+  OR EXISTS (SELECT 1 FROM queue_limits WHERE queue IN
+    (SELECT queue FROM activities WHERE owner IS NULL))
   OR EXISTS (SELECT 1 FROM sessions WHERE id <> ?)
 
 -- name: suspects
 SELECT EXISTS (SELECT 1 FROM runs
   WHERE ready_at IS NOT NULL AND owner IS NULL AND (lone_losses > 0 OR losses >= :suspect)
     AND queue IN (SELECT value FROM json_each(:queues))
-    AND (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers)))
+    AND (:all_workflows OR (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))))
   OR EXISTS (SELECT 1 FROM activities
   WHERE owner IS NULL AND due_at <= :now AND (lone_losses > 0 OR losses >= :suspect)
     AND queue IN (SELECT value FROM json_each(:queues)))
@@ -117,8 +121,8 @@ INSERT INTO history (run, turn, record) VALUES (?, ?, ?)
 
 -- name: insert_activity
 INSERT INTO activities (run, number, name, queue, input, policy, scheduled_at, attempt, due_at,
-  deadline_at, started_at, owner, token)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  deadline_at, started_at, owner, token, priority, headers)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_timer
 INSERT INTO timers (run, number, due_at) VALUES (?, ?, ?)
@@ -132,7 +136,79 @@ UPDATE runs SET turn = ?, events = events + ?, unread = unread - ?, last_commit 
 WHERE serial = ?
 
 -- name: note_commit
-UPDATE runs SET last_commit = ?, executing = 0 WHERE serial = ?
+UPDATE runs SET last_commit = ?, executing = 0, unread = unread - ?,
+  ready_at = CASE WHEN unread = ? THEN NULL ELSE ready_at END
+WHERE serial = ?
+
+-- name: publish
+UPDATE runs SET published = ? WHERE serial = ?
+
+-- name: put_update
+INSERT INTO updates (instance_id, update_id, stage, result, failure) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (instance_id, update_id)
+DO UPDATE SET stage = excluded.stage, result = excluded.result, failure = excluded.failure
+
+-- name: read_update
+SELECT stage, result, failure FROM updates WHERE instance_id = ? AND update_id = ?
+
+-- name: clear_updates
+DELETE FROM updates WHERE instance_id = ?
+
+-- name: insert_query
+INSERT OR IGNORE INTO queries (id, run, entry, expires_at) VALUES (?, ?, ?, ?)
+
+-- name: any_query
+SELECT EXISTS (SELECT 1 FROM queries WHERE answered = 0)
+
+-- name: claimable_queries
+SELECT q.id, r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.turn, r.started_at, q.entry
+FROM queries AS q JOIN runs AS r ON r.serial = q.run
+WHERE q.answered = 0 AND q.expires_at > :now AND r.turn > 0
+  AND (q.claimed_at IS NULL OR q.claimed_at <= :again)
+  AND r.queue IN (SELECT value FROM json_each(:queues))
+  AND (:all_workflows OR
+    (r.version || ' ' || r.workflow) IN (SELECT value FROM json_each(:offers)))
+ORDER BY q.expires_at LIMIT :limit
+
+-- name: note_query_claim
+UPDATE queries SET claimed_at = ? WHERE id = ?
+
+-- name: answer_query
+UPDATE queries SET answered = 1, result = ?, failure = ? WHERE id = ? AND answered = 0
+
+-- name: read_answer
+SELECT result, failure FROM queries WHERE id = ? AND answered = 1
+
+-- name: delete_query
+DELETE FROM queries WHERE id = ?
+
+-- name: forget_queries
+DELETE FROM queries WHERE expires_at <= ?
+
+-- name: clear_queries
+DELETE FROM queries WHERE run = ?
+
+-- name: any_limit
+SELECT EXISTS (SELECT 1 FROM queue_limits)
+
+-- name: put_queue_limit
+INSERT OR REPLACE INTO queue_limits (queue, per_second, burst, level, at) VALUES (?, ?, ?, ?, ?)
+
+-- name: delete_queue_limit
+DELETE FROM queue_limits WHERE queue = ?
+
+-- name: queue_limits
+SELECT queue, per_second, burst, level, at FROM queue_limits ORDER BY queue
+
+-- name: queue_limit
+SELECT queue, per_second, burst, level, at FROM queue_limits WHERE queue = ?
+
+-- name: set_level
+UPDATE queue_limits SET level = ?, at = ? WHERE queue = ?
+
+-- name: limited_and_waiting
+SELECT queue, per_second, burst, level, at FROM queue_limits
+WHERE queue IN (SELECT queue FROM activities WHERE owner IS NULL)
 
 -- name: disown_run
 UPDATE runs SET owner = NULL, token = NULL, executing = 0,
@@ -187,14 +263,14 @@ SELECT owner FROM activities WHERE run = ? AND number = ?
 
 -- name: claimable_activities
 SELECT a.run, a.number, a.name, a.queue, a.input, a.policy, a.scheduled_at, a.attempt, a.details,
-  r.instance_id, r.run_id
+  r.instance_id, r.run_id, a.headers, a.priority, a.due_at
 FROM activities AS a JOIN runs AS r ON r.serial = a.run
 WHERE a.owner IS NULL AND a.due_at <= :now
   AND a.queue IN (SELECT value FROM json_each(:queues))
-  AND a.name IN (SELECT value FROM json_each(:names))
+  AND (:all_names OR a.name IN (SELECT value FROM json_each(:names)))
   AND (a.lone_losses > 0 OR a.losses >= :suspect) = :alone
   AND r.suspended = 0
-ORDER BY a.due_at LIMIT :limit
+ORDER BY a.priority DESC, a.due_at LIMIT :limit
 
 -- name: lease_activity
 UPDATE activities SET owner = ?, token = ?, attempt = attempt + 1, started_at = ?, deadline_at = ?
@@ -209,6 +285,9 @@ WHERE a.run = (SELECT serial FROM runs WHERE run_id = ?) AND a.number = ? AND a.
 UPDATE activities SET owner = NULL, token = NULL, due_at = ?, attempt = ?,
   last_failure = coalesce(?, last_failure),
   deadline_at = ? WHERE run = ? AND number = ?
+
+-- name: detach_activity
+UPDATE activities SET owner = '' WHERE run = ? AND number = ?
 
 -- name: beat_details
 UPDATE activities SET details = ? WHERE run = ? AND number = ?
@@ -279,6 +358,7 @@ SELECT min(due) FROM (
   UNION ALL SELECT min(deadline_at) FROM runs WHERE deadline_at IS NOT NULL
   UNION ALL SELECT min(deadline_at) FROM activities WHERE deadline_at IS NOT NULL
   UNION ALL SELECT min(due_at) FROM activities WHERE owner IS NULL AND due_at > ?
+  UNION ALL SELECT min(expires_at) FROM queries
   UNION ALL SELECT min(expires_at) FROM sessions WHERE id <> ?)
 
 -- name: retries_due
@@ -302,7 +382,7 @@ UPDATE runs SET park = NULL, tried = '', losses = 0, lone_losses = 0,
 -- name: describe
 SELECT r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.status, r.started_at, r.turn,
   r.events, r.finished_at, r.suspended, r.park, r.parent_instance, r.parent_run, r.parent_number,
-  r.continued_to, r.result, r.failure, r.owner, r.serial, s.started
+  r.continued_to, r.result, r.failure, r.owner, r.serial, s.started, r.published
 FROM runs AS r JOIN starts AS s ON s.run = r.serial
 
 -- name: pending_activities

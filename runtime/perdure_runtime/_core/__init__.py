@@ -6,6 +6,7 @@ worker, the tester and the replayer all drive the same :class:`Execution`.
 PYTEST_DONT_REWRITE
 """
 
+from ._calls import Scheduled as Scheduled
 from ._execution import Execution as Execution
 from ._execution import TurnResult as TurnResult
 from ._faults import Fault as Fault

@@ -14,13 +14,15 @@ from perdure import NonDeterminismError
 from perdure_backends import history as h
 
 IDENTITY: Final[dict[type[h.Command], tuple[str, ...]]] = {
-    h.ActivityScheduled: ("number", "name"),
+    h.ActivityScheduled: ("number", "name", "local"),
     h.ActivityCancelRequested: ("number",),
     h.TimerStarted: ("number", "duration"),
     h.TimerCancelled: ("number",),
     h.ChildScheduled: ("number", "workflow", "instance_id"),
     h.ChildCancelRequested: ("number",),
     h.SignalSent: ("number", "instance_id", "name"),
+    h.CancelSent: ("number", "instance_id"),
+    h.UpdateAnswered: ("number", "update_id"),
     h.SideEffectRecorded: ("number",),
     h.PatchRecorded: ("number", "id"),
     h.WorkflowCompleted: ("number",),
@@ -51,6 +53,8 @@ def describe(command: h.Command) -> str:
         )
     if isinstance(command, h.SignalSent):
         return f"signal {command.name!r} to {command.instance_id!r} (number {command.number})"
+    if isinstance(command, h.CancelSent):
+        return f"cancellation of {command.instance_id!r} (number {command.number})"
     if isinstance(command, h.PatchRecorded):
         return f"patched({command.id!r}) (number {command.number})"
     words = h.tag_of(command).replace("_", " ")

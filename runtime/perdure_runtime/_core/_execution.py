@@ -17,67 +17,42 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import dataclasses
+import functools
 import hashlib
 import logging
-import random
 import sys
-import uuid
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final, cast
 
+import msgspec
 from perdure import (
-    Activity,
-    ActivityFuture,
+    ContinueAsNew,
     DataConverter,
     Evicted,
+    ExecutionError,
+    Failure,
+    Inbound,
+    Middleware,
     NonDeterminismError,
     PayloadError,
-    Signal,
-    SignalFuture,
-    TimerFuture,
     Workflow,
-    WorkflowFuture,
-    WorkflowInfo,
 )
+from perdure.extension import class_to_deliver, revive
 from perdure_backends import history as h
 
+from ._calls import Scheduled, StartedChild, WorkflowCalls
 from ._compare import compare
 from ._faults import Fault
+from ._handlers import Handlers, Queries, Updates, run_read_only
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
 from ._sources import source_line, waiting_lines
-from .machines import (
-    ActivityMachine,
-    ChildMachine,
-    Completion,
-    Machine,
-    PatchMarkers,
-    SideEffects,
-    SignalMachine,
-    State,
-    TimerMachine,
-)
+from .machines import Completion, Machine, State, TimerMachine
 
 _log: Final = logging.getLogger("perdure.runtime")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scheduled:
-    """An activity call of the current turn: the recorded command and the options behind it."""
-
-    command: h.ActivityScheduled
-    activity: Activity[Any, Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class StartedChild:
-    """A sub-workflow call of the current turn."""
-
-    command: h.ChildScheduled
-    workflow: Workflow[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +65,10 @@ class TurnResult:
         children: the calls behind the ``ChildScheduled`` commands, by number.
         end: the last command of the run, when it has ended.
         fault: why the turn must not be committed.
+        local: local activities that have not ended: the turn goes on when they have.
+        published: the published state, where this turn set it.
+        rejected: updates that were refused, with the reason; they are in no history.
+        abandoned: ids of updates that were accepted and will never be answered.
     """
 
     events: list[h.AnyEvent]
@@ -97,6 +76,10 @@ class TurnResult:
     children: dict[int, StartedChild]
     end: h.WorkflowCompleted | h.WorkflowFailed | h.WorkflowContinuedAsNew | None
     fault: Fault | None
+    local: dict[int, Scheduled] = dataclasses.field(default_factory=dict[int, Scheduled])
+    published: bytes | None = None
+    rejected: tuple[tuple[str, Failure], ...] = ()
+    abandoned: tuple[str, ...] = ()
 
 
 class Execution:
@@ -109,6 +92,11 @@ class Execution:
         started_at: microseconds since the epoch.
         converter: for arguments, results and messages.
         strict: changed arguments at a replay are a mismatch and not a warning.
+        middleware: around the workflow, its calls and its handlers.
+        history_limit: events from which on the run is put aside; none by default.
+
+    Attributes:
+        tainted: a query or validator has changed what it must not: the copy in memory is void.
     """
 
     def __init__(
@@ -120,43 +108,51 @@ class Execution:
         started_at: int,
         converter: DataConverter,
         strict: bool = False,
+        middleware: Sequence[Middleware] = (),
+        history_limit: int | None = None,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
         self.run_id = run_id
         self.turn = 0
         self.history_length = 0
+        self.history_size = 0
         self.replaying = False
         self.current_fault: Fault | None = None
-        self._started_at = started_at
+        self.tainted = False
+        self.guarded = True
+        self.started_at = started_at
+        self.middleware = tuple(middleware)
+        self.timer_name = ""
+        self._history_limit = history_limit
         self._converter = converter
         self._strict = strict
         self._started: h.WorkflowStarted | None = None
         self._signature = workflow.definition.signature.converted(converter)
         # The methods that it refuses are set behind the class, which mypy can't see.
-        self._loop = WorkflowLoop(0, self._arm, self._disarm)  # type: ignore[abstract]
-        self._loop.workflow_context = self
+        self.loop = self._loop = WorkflowLoop(0, self._arm, self._disarm)  # type: ignore[abstract]
+        self.calls = WorkflowCalls(self, converter)
+        self._loop.workflow_context = self.calls
         self._main: asyncio.Task[Any] | None = None
         self._cancel_requested = False
         self._next_number = 0
         self._machines: dict[int, Machine] = {}
         self._armed: dict[int, TimerMachine] = {}  # by the id of the handle
-        self._signals = SignalInbox(converter, self._loop, self.fault)
-        self._side_effects = SideEffects(self, converter)
-        self._patches = PatchMarkers(self)
-        self._late: list[h.SignalReceived | h.CancelRequested] = []
-        self._completion = Completion(self, self._signature.result, self._next_run_id)
-        self.child_ids: dict[int, str] = {}
-        self._predicates: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._randoms: dict[str, random.Random] = {}
-        self._uuids = 0
-        self._timer_name = ""
+        self.handlers = Handlers(self)
+        self.signals = SignalInbox(self, converter)
+        self.queries = Queries(self, converter)
+        self.updates = Updates(self, converter)
+        self._late: list[h.SignalReceived | h.UpdateReceived | h.CancelRequested] = []
+        self._completion = Completion(self, converter, self._signature.result)
+        self._handler_error: BaseException | None = None
+        self._abandoned: tuple[str, ...] = ()
+        self.predicates: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         # Of the current turn:
         self._events: list[h.AnyEvent] = []
         self._locations: dict[int, str] = {}
         self._recorded: dict[int, h.Command] = {}
-        self._activities: dict[int, Scheduled] = {}
-        self._children: dict[int, StartedChild] = {}
+        self._rejected: list[tuple[str, Failure]] = []
+        self._length_before = 0
 
     # --- driving --------------------------------------------------------------------------------
 
@@ -165,8 +161,12 @@ class Execution:
         """Whether the workflow's function has ended."""
         return self._completion.end is not None
 
-    def replay(self, turn: h.Turn) -> Fault | None:
-        """Applies a recorded turn; a fault says why that is not possible."""
+    def replay(self, turn: h.Turn, size: int = 0) -> Fault | None:
+        """Applies a recorded turn; a fault says why that is not possible.
+
+        Args:
+            size: bytes of its record.
+        """
         self._begin(turn.number, turn.time, replaying=True)
         expected: list[h.Command] = [e for e in turn.events if isinstance(e, h.Command)]
         self._recorded = {command.number: command for command in expected}
@@ -175,7 +175,8 @@ class Execution:
             self._check(expected)
         except NonDeterminismError as error:
             self.current_fault = Fault.mismatch(error)
-        self.history_length += len(turn.events)
+        self.history_length = self._length_before + len(turn.events)
+        self.history_size += size
         self._recorded = {}
         self.replaying = False
         return self.current_fault
@@ -188,21 +189,59 @@ class Execution:
             received: events in the order in which the store accepted them.
         """
         self._begin(self.turn + 1, max(time, self._loop.microseconds), replaying=False)
+        limit = self._history_limit
+        if limit is not None and self.history_length >= limit:
+            self.current_fault = _too_long(self.history_length, limit)
+        else:
+            self._apply_live(received)
+        return self._result()
+
+    def extend_turn(self, received: Sequence[h.Received]) -> TurnResult:
+        """Goes on with the live turn, with outcomes of its local activities."""
+        self._apply_live(received)
+        return self._result()
+
+    def _apply_live(self, received: Sequence[h.Received]) -> None:
         try:
             self._apply_all(received)
         except NonDeterminismError as error:
             self.current_fault = Fault.mismatch(error)
         if self.current_fault is None and not self.ended:
             self.current_fault = self._stuck()
+
+    def _result(self) -> TurnResult:
         events = self._without_brief_timers()
-        self.history_length += len(events)
+        self.history_length = self._length_before + len(events)
+        calls = self.calls
+        if not events:
+            self.turn -= 1  # updates that were all rejected make no turn
         return TurnResult(
-            events, self._activities, self._children, self._completion.end, self.current_fault
+            events,
+            calls.activities,
+            calls.children,
+            self._completion.end,
+            self.current_fault,
+            {} if self.ended else dict(calls.local),
+            calls.published if calls.published_now else None,
+            tuple(self._rejected),
+            self._abandoned if self.ended else (),
         )
 
-    def time(self) -> float:
-        """The turn's time in seconds since the epoch."""
-        return self._loop.time()
+    def query(
+        self, name: str, argument: bytes | None, headers: dict[str, bytes]
+    ) -> bytes | Failure:
+        """The encoded answer to a query, or why there is none. Leaves nothing behind."""
+        with self._loop.entered():
+            return self.queries.answer(name, argument, headers)
+
+    def read_only(self, function: Callable[..., Any], call: Callable[[], Any]) -> Any:
+        """See :func:`._handlers.run_read_only`."""
+        return run_read_only(self, function, call)
+
+    @property
+    def length_so_far(self) -> int:
+        """Events in the history, with those of the current turn."""
+        return self._length_before + len(self._events)
 
     @property
     def microseconds(self) -> int:
@@ -218,9 +257,9 @@ class Execution:
         machine = self._machines.get(number)
         return machine is not None and machine.state is State.CANCELLING
 
-    def unread_messages(self) -> list[h.SignalReceived | h.CancelRequested]:
+    def unread_messages(self) -> list[h.SignalReceived | h.UpdateReceived | h.CancelRequested]:
         """Messages that were received and not read, in order."""
-        return [*self._signals.unread(), *self._late]
+        return [*self.signals.unread(), *self._late]
 
     def stacks(self) -> list[str]:
         """Where each task stands: its name and source line."""
@@ -261,35 +300,80 @@ class Execution:
         self._loop.microseconds = time
         self._events = []
         self._locations = {}
-        self._activities = {}
-        self._children = {}
+        self._rejected = []
+        self._length_before = self.history_length
+        self.calls.begin_turn()
 
     def _apply_all(self, received: Sequence[Any]) -> None:
         with self._loop.entered():
             for event in received:
                 self._events.append(event)
                 if self.ended:
-                    # Recorded without effect; messages move on when the run continues as new.
-                    if isinstance(event, (h.SignalReceived, h.CancelRequested)):
-                        self._late.append(event)
+                    self._apply_late(event)
                     continue
-                self._apply(event)
-                self._run_until_idle()
+                try:
+                    self._apply(event)
+                except Evicted:
+                    pass  # a fault says why
+                if self.current_fault is None:
+                    self._run_until_idle()
                 if self.current_fault is not None:
                     return
+
+    def _apply_late(self, event: h.Received) -> None:
+        """Recorded without effect; messages move on when the run continues as new."""
+        continued = isinstance(self._completion.end, h.WorkflowContinuedAsNew)
+        if isinstance(event, h.UpdateReceived) and not continued:
+            self._reject(event, Failure("InstanceFinishedError", "the instance has finished"))
+        elif isinstance(event, (h.SignalReceived, h.UpdateReceived, h.CancelRequested)):
+            self._late.append(event)
+
+    def _reject(self, event: h.UpdateReceived, failure: Failure) -> None:
+        self._events.pop()
+        self._rejected.append((event.update_id, failure))
 
     def _apply(self, event: h.Received) -> None:
         if isinstance(event, h.WorkflowStarted):
             self._start(event)
         elif isinstance(event, h.SignalReceived):
-            self._signals.accept(event)
+            self.signals.accept(event)
+        elif isinstance(event, h.UpdateReceived):
+            self._update(event)
         elif isinstance(event, h.CancelRequested):
             # A repeat must not interrupt the clean-up that the first one began.
             repeated, self._cancel_requested = self._cancel_requested, True
             if self._main is not None and not repeated:
-                self._main.cancel(event.reason or "the workflow was asked to cancel")
+                reason = event.reason or "the workflow was asked to cancel"
+                self._main.cancel(reason)
+                if self._main.done():  # its handlers are what it waits for
+                    self.handlers.cancel(reason)
         else:
+            if isinstance(event, (h.ActivityFailed, h.ChildFailed)) and event.delivered is None:
+                event = self._deliverable(event)
             self._resolve(event)
+
+    def _update(self, event: h.UpdateReceived) -> None:
+        failure = self.updates.accept(event, replaying=self.replaying)
+        if failure is None:
+            return
+        if self.replaying:
+            self._diverged(f"update {event.name!r}, which the code refuses: {failure.message}")
+        self._reject(event, failure)
+
+    def _deliverable(
+        self, event: h.ActivityFailed | h.ChildFailed
+    ) -> h.ActivityFailed | h.ChildFailed:
+        """Decides and records as which class the code gets a failure."""
+        name = "" if self.replaying or event.kind != "failed" else class_to_deliver(event.failure)
+        if name:
+            try:
+                revive(event.failure, name, self._converter)
+            except PayloadError:
+                name = ""
+        event = msgspec.structs.replace(event, delivered=name)
+        if not self.replaying:
+            self._events[-1] = event
+        return event
 
     def _resolve(self, event: Any) -> None:
         machine = self._machines.get(event.number)
@@ -308,26 +392,57 @@ class Execution:
             loop.run_ready()
             if loop.faults:
                 error = loop.faults[0]
-                self._set_fault(Fault("internal", f"a step of a task failed: {error!r}", {}, error))
+                self.set_fault(Fault("internal", f"a step of a task failed: {error!r}", {}, error))
             if self.current_fault is not None:
                 return
             main = self._main
-            if main is not None and main.done():
-                number = self._take_number()
-                self._completion.take(
-                    main,
-                    number,
-                    cancel_requested=self._cancel_requested,
-                    replaying=self.replaying,
-                )
+            if main is not None and main.done() and not self._waits_for_handlers(main):
+                self._end(main)
                 return
-            if not self._predicates or not self._wake_predicates():
+            if not self.predicates or not self._wake_predicates():
                 return
+
+    def _waits_for_handlers(self, main: asyncio.Task[Any]) -> bool:
+        """Whether the end of the run waits for handlers of messages."""
+        if not self.handlers.running or self._handler_error is not None or main.cancelled():
+            return False
+        error = main.exception()
+        if error is not None and not isinstance(error, ContinueAsNew):
+            return False
+        return self.workflow.default_options.unfinished_handlers == "wait"
+
+    def _end(self, main: asyncio.Task[Any]) -> None:
+        number = self._take_number()
+        self._completion.take(
+            main,
+            number,
+            instead=self._handler_error,
+            cancel_requested=self._cancel_requested,
+            replaying=self.replaying,
+        )
+        self._abandoned = tuple(self.updates.open)
+        running = self.handlers.running
+        quiet = self.workflow.default_options.unfinished_handlers == "abandon"
+        if running and not quiet and not self.replaying:
+            _log.warning(
+                "workflow %r (%s) ended while handlers were running: %s",
+                self.workflow.name,
+                self.instance_id,
+                ", ".join(running),
+            )
+
+    def fail_by(self, value: object, error: BaseException | None) -> None:
+        """A handler of signals has ended; what it raised, the workflow raises."""
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
+        if self._handler_error is None and self._main is not None:
+            self._handler_error = error
+            self._main.cancel(f"a handler raised {type(error).__name__}")
 
     def _wake_predicates(self) -> bool:
         woken = False
         remaining: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        for predicate, future in self._predicates:
+        for predicate, future in self.predicates:
             if future.done():
                 continue
             try:
@@ -341,7 +456,7 @@ class Execution:
                 woken = True
             else:
                 remaining.append((predicate, future))
-        self._predicates = remaining
+        self.predicates = remaining
         return woken
 
     def _start(self, event: h.WorkflowStarted) -> None:
@@ -353,8 +468,23 @@ class Execution:
             self.fault(error)
             return
         context = contextvars.Context()
-        coroutine = self.workflow.definition.function(*args, **kwargs)
+        function = functools.partial(self.workflow.definition.function, *args, **kwargs)
+        coroutine = self._through(event, function) if self.middleware else function()
         self._main = context.run(self._loop.create_task, coroutine, name="main")
+
+    def _through(
+        self, event: h.WorkflowStarted, function: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Coroutine[Any, Any, Any]:
+        """The workflow's function inside the middleware."""
+        call = Inbound("workflow", event.workflow, event.headers, self.instance_id)
+        proceed: Callable[[], Awaitable[Any]] = function
+        for one in reversed(self.middleware):
+            proceed = functools.partial(one.workflow, call, proceed)
+
+        async def run() -> Any:
+            return await proceed()
+
+        return run()
 
     # --- comparing ------------------------------------------------------------------------------
 
@@ -402,7 +532,9 @@ class Execution:
 
     def _stuck(self) -> Fault | None:
         """Whether anything can still happen to a run that rests."""
-        if self._machines or self._signals.listening or self._main is None:
+        if self._machines or self.signals.listening or self._main is None:
+            return None
+        if self.updates.listening:
             return None
         lines = self.stacks()
         return Fault(
@@ -420,18 +552,64 @@ class Execution:
         if self.replaying:
             self._locations[id(command)] = source_line(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
 
+    def add(self, machine: Machine) -> None:
+        """A command that waits for an outcome."""
+        self._machines[machine.number] = machine
+
+    def recorded(self, number: int) -> h.Command | None:
+        """What history has under this number, in the turn that is being replayed."""
+        return self._recorded.get(number)
+
+    def identity(self) -> tuple[str, int]:
+        """Name and version as which the run was started."""
+        definition = self.workflow.definition
+        started = self._started
+        return (
+            (started.workflow, started.version)
+            if started
+            else (
+                definition.name,
+                definition.version,
+            )
+        )
+
+    def error_of(
+        self, failure: Failure, delivered: str | None, wrapped: ExecutionError
+    ) -> Exception | None:
+        """What the code gets for a failure; ``None`` when the instance parks for it."""
+        if not delivered:
+            return wrapped
+        try:
+            error = revive(failure, delivered, self._converter)
+        except PayloadError as problem:
+            self.fault(problem)
+            return None
+        error.__cause__ = wrapped
+        return error
+
+    @contextlib.contextmanager
+    def unguarded(self) -> Generator[None]:
+        """Code that may do what is not deterministic: its outcome is recorded."""
+        before, self.guarded = self.guarded, False
+        try:
+            yield
+        finally:
+            self.guarded = before
+
     def forget(self, number: int) -> None:
         """The command waits for nothing any more."""
         machine = self._machines.pop(number, None)
+        self.calls.local.pop(number, None)
         if isinstance(machine, TimerMachine):
             del self._armed[id(machine.handle)]
 
     def fault(self, error: BaseException) -> None:
         """Parks the instance for an error that its code can't be told."""
         reason = "payload" if isinstance(error, PayloadError) else "internal"
-        self._set_fault(Fault(reason, str(error), {}, error))
+        self.set_fault(Fault(reason, str(error), {}, error))
 
-    def _set_fault(self, fault: Fault) -> None:
+    def set_fault(self, fault: Fault) -> None:
+        """Puts the run aside, unless there is a reason already."""
         if self.current_fault is None:
             self.current_fault = fault
 
@@ -439,31 +617,38 @@ class Execution:
         self._next_number += 1
         return self._next_number
 
-    def _command_number(self) -> int:
-        """The next command's number.
+    def peek_number(self) -> int:
+        """The number that the next command will have.
 
         Raises:
             Evicted: the run is being taken out of memory.
         """
         if self._loop.closing or self.current_fault is not None:
             raise Evicted
+        return self._next_number + 1
+
+    def command_number(self) -> int:
+        """The next command's number. Raises as :meth:`peek_number`."""
+        self.peek_number()
         return self._take_number()
 
-    def _digest(self, *parts: object, size: int = 16) -> bytes:
+    def digest(self, *parts: object, size: int = 16) -> bytes:
+        """Bytes that follow from the run's seed and ``parts``."""
         seed = self._started.seed if self._started is not None else 0
         text = "\x00".join(map(str, (seed, *parts)))
         return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
-    def _next_run_id(self) -> str:
-        return self._digest("next run", self.run_id).hex()
+    def next_run_id(self) -> str:
+        """The id of the run as which this one continues."""
+        return self.digest("next run", self.run_id).hex()
 
     # --- timers of the loop ---------------------------------------------------------------------
 
     def _arm(self, handle: asyncio.TimerHandle, delay: int) -> None:
-        number = self._command_number()
+        number = self.command_number()
         machine = TimerMachine(self, number, self._loop, handle)
         self._machines[number] = self._armed[id(handle)] = machine
-        name, self._timer_name = self._timer_name, ""
+        name, self.timer_name = self.timer_name, ""
         self.issue(h.TimerStarted(number, delay, name))
 
     def _disarm(self, handle: asyncio.TimerHandle) -> None:
@@ -472,23 +657,6 @@ class Execution:
         machine = self._armed.get(id(handle))
         if machine is not None:
             machine.cancel()
-
-    # --- what workflow code calls (perdure's WorkflowContext) -------------------------------------
-
-    def info(self) -> WorkflowInfo:
-        """See :func:`perdure.info`."""
-        started = self._started
-        return WorkflowInfo(
-            id=self.instance_id,
-            run_id=self.run_id,
-            workflow=self.workflow.name,
-            version=started.version if started else self.workflow.definition.version,
-            queue=self.queue,
-            started_at=datetime.fromtimestamp(self._started_at / 1e6, UTC),
-            parent_id=started.parent.instance_id if started and started.parent else None,
-            history_length=self.history_length + len(self._events),
-            turn=self.turn,
-        )
 
     @property
     def queue(self) -> str:
@@ -505,156 +673,12 @@ class Execution:
         """The first event of the run."""
         return self._started
 
-    def schedule_activity(
-        self, activity: Activity[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> ActivityFuture[Any]:
-        """See :class:`perdure.Activity`."""
-        definition = activity.definition
-        bound = definition.signature.bind(args, kwargs)
-        converted = definition.signature.converted(self._converter)
-        payload = converted.encode(bound, checked=not self.replaying)
-        number = self._command_number()
-        options = activity.default_options
-        command = h.ActivityScheduled(number, definition.name, options.queue or self.queue, payload)
-        machine = ActivityMachine(
-            self, number, definition.name, converted.result, options.cancellation
-        )
-        self._machines[number] = machine
-        self._activities[number] = Scheduled(command, activity)
-        self.issue(command)
-        machine.future = ActivityFuture(
-            loop=self._loop, identity=self._loop.next_identity(), on_cancel=machine.cancel
-        )
-        return machine.future
 
-    def start_child(
-        self, workflow: Workflow[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> WorkflowFuture[Any]:
-        """See :class:`perdure.Workflow`."""
-        definition = workflow.definition
-        payload = self.encode_input(workflow, args, kwargs)
-        number = self._command_number()
-        options = workflow.default_options
-        instance_id = options.id
-        if instance_id is None:
-            # From the seed, not the run's id: a copy of the history makes the same ids.
-            instance_id = f"{definition.name[:400]}-{self._digest('child', number, size=10).hex()}"
-        command = h.ChildScheduled(
-            number,
-            definition.name,
-            definition.version,
-            instance_id,
-            options.queue or self.queue,
-            payload,
-        )
-        result = definition.signature.converted(self._converter).result
-        machine = ChildMachine(self, number, definition.name, instance_id, result)
-        self._machines[number] = machine
-        self._children[number] = StartedChild(command, workflow)
-        self.child_ids[number] = instance_id
-        self.issue(command)
-        machine.future = WorkflowFuture(
-            loop=self._loop, identity=self._loop.next_identity(), on_cancel=machine.cancel
-        )
-        return machine.future
-
-    def encode_input(
-        self, workflow: Workflow[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bytes:
-        """Checked and encoded arguments of a workflow."""
-        signature = workflow.definition.signature
-        bound = signature.bind(args, kwargs)
-        return signature.converted(self._converter).encode(bound, checked=not self.replaying)
-
-    def start_timer(self, seconds: float, name: str) -> TimerFuture:
-        """See :func:`perdure.timer`."""
-        self._timer_name = name
-        future = TimerFuture(loop=self._loop, identity=self._loop.next_identity())
-        handle = self._loop.call_later(seconds, _resolve_timer, future)
-        self._timer_name = ""
-        future.add_done_callback(lambda _: handle.cancel())
-        return future
-
-    def send_signal(self, signal: Signal[Any], instance_id: str, payload: Any) -> SignalFuture:
-        """See :meth:`perdure.Signal.send`."""
-        serializer = signal.serializer(self._converter)
-        encode = serializer.encode if self.replaying else serializer.encode_checked
-        encoded = encode(payload)
-        number = self._command_number()
-        machine = SignalMachine(self, number, signal.name, instance_id)
-        self._machines[number] = machine
-        self.issue(h.SignalSent(number, instance_id, signal.name, encoded))
-        machine.future = SignalFuture(
-            loop=self._loop, identity=self._loop.next_identity(), on_cancel=machine.cancel
-        )
-        return machine.future
-
-    async def receive(self, signal: Signal[Any]) -> Any:
-        """See :meth:`perdure.Signal.receive`."""
-        return await self._signals.receive(signal)
-
-    def receive_nowait(self, signal: Signal[Any]) -> Any:
-        """See :meth:`perdure.Signal.receive_nowait`."""
-        return self._signals.receive_nowait(signal)
-
-    def on_signal(self, signal: Signal[Any], handler: Callable[[Any], Any]) -> None:
-        """See :meth:`perdure.Signal.handler`."""
-        self._signals.on_signal(signal, handler)
-
-    def side_effect(self, function: Callable[[], Any], annotation: Any) -> Any:
-        """See :func:`perdure.side_effect`."""
-        number = self._command_number()
-        try:
-            return self._side_effects.run(
-                number,
-                function,
-                annotation,
-                self._recorded.get(number),
-                replaying=self.replaying,
-            )
-        except NonDeterminismError:
-            # The comparison at the turn's end says it better, with position and source line.
-            self.issue(h.SideEffectRecorded(number, b""))
-            self._set_fault(Fault("mismatch", "side effect without a record"))
-            raise Evicted from None
-
-    def patched(self, id: str) -> bool:
-        """See :func:`perdure.patched`."""
-        known = self._patches.known(id)
-        if known is not None:
-            return known
-        if self._loop.closing or self.current_fault is not None:
-            raise Evicted
-        number = self._next_number + 1
-        taken = self._patches.decide(
-            id, number, self._recorded.get(number), replaying=self.replaying
-        )
-        if taken:
-            self._next_number = number
-        return taken
-
-    def random(self, stream: str) -> random.Random:
-        """See :func:`perdure.random`."""
-        found = self._randoms.get(stream)
-        if found is None:
-            seed = int.from_bytes(self._digest("random", stream), "big")
-            found = self._randoms[stream] = random.Random(seed)
-        return found
-
-    def uuid4(self) -> uuid.UUID:
-        """See :func:`perdure.uuid4`."""
-        self._uuids += 1
-        return uuid.UUID(bytes=self._digest("uuid", self._uuids), version=4)
-
-    async def wait_until(self, predicate: Callable[[], bool]) -> None:
-        """See :func:`perdure.wait_until`."""
-        if predicate():
-            return
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._predicates.append((predicate, future))
-        await future
-
-
-def _resolve_timer(future: TimerFuture) -> None:
-    if not future.done():
-        future.set_result(None)
+def _too_long(length: int, limit: int) -> Fault:
+    return Fault(
+        "history_limit",
+        f"the history has {length:,} events, over the worker's limit of {limit:,}: each replay "
+        "takes longer. Let the workflow call continue_as_new() when info() suggests it; this "
+        "instance goes on with a worker whose history_limit is greater",
+        {"events": str(length), "limit": str(limit)},
+    )

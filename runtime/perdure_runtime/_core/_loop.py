@@ -27,7 +27,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeVar, cast
 
-from perdure import UnsupportedInWorkflowError
+from perdure import Evicted, ReadOnlyError, UnsupportedInWorkflowError
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("perdure.runtime")
@@ -78,6 +78,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.faults: list[BaseException] = []
         self.microseconds = 0
         self.closing = False
+        self.read_only = False
         self._seed = seed & _MASK
         self._arm = arm
         self._disarm = disarm
@@ -138,6 +139,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """Runs ``callback`` behind everything that is ready."""
+        if self.read_only:
+            _refuse_read_only()
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -169,6 +172,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         args: tuple[Any, ...],
         context: contextvars.Context | None,
     ) -> asyncio.TimerHandle:
+        if self.read_only:
+            _refuse_read_only()
         when = (self.microseconds + delay) / 1_000_000
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if delay <= 0:
@@ -186,6 +191,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of this loop."""
+        if self.read_only:
+            _refuse_read_only()
         return LoopFuture(loop=self)
 
     def create_task(  # type: ignore[override]  # typeshed's differs between versions
@@ -197,6 +204,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         **kwargs: Any,
     ) -> asyncio.Task[T]:
         """A task of this loop, named by it."""
+        if self.closing:
+            coro.close()
+            raise Evicted
+        if self.read_only:
+            coro.close()
+            _refuse_read_only()
         _refuse_as_completed(coro)
         if unknown := set(kwargs) - {"eager_start"}:
             raise TypeError(f"create_task() got unexpected arguments {sorted(unknown)}")
@@ -353,6 +366,13 @@ _INSTEAD: Final = {
     "add_signal_handler": "operating system signals belong to the worker; use a perdure.Signal",
     "remove_signal_handler": "operating system signals belong to the worker",
 }
+
+
+def _refuse_read_only() -> NoReturn:
+    raise ReadOnlyError(
+        "a query handler or validator tried to wake, schedule or wait for something; it may only "
+        "look at variables"
+    )
 
 
 def _refuse(name: str) -> NoReturn:

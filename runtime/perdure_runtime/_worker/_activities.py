@@ -9,21 +9,26 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
-from perdure import ApplicationError, Failure, UsageError
+from perdure import ApplicationError, CompletesLater, Duration, Failure, Middleware, UsageError
+from perdure.extension import record_error
 from perdure_backends import Backend
 from perdure_backends import history as h
+from perdure_backends._policies import Bucket, timeout_failure
 from perdure_backends.records import (
     ActivityResult,
     ActivityTask,
     Heartbeat,
     HeartbeatResult,
     NewActivity,
+    QueueLimit,
 )
 
 from .._batcher import Batcher
+from .._core import Scheduled
+from .._durations import as_seconds
 from .._registry import Registry
 from .._services import Services
 from ._clock import StoreClock
@@ -34,6 +39,7 @@ from ._turns import Turns
 _log: Final = logging.getLogger("perdure.runtime")
 
 _UNDECODABLE_PAUSE: Final = 10_000_000
+_CANCELLED: Final = Failure("ActivityCancelledError", "the activity was cancelled", "", False)
 
 BEATS: Final = "beats"
 """Wake-up within the worker: an attempt that has to heartbeat has started."""
@@ -44,6 +50,8 @@ class ActivityRunner:
 
     Args:
         slots: how many attempts run at once.
+        rate: how many start in a second; no limit by default.
+        middleware: around each attempt.
         queues: queues whose activities may be started without a trip through the store.
     """
 
@@ -57,6 +65,8 @@ class ActivityRunner:
         *,
         slots: int,
         queues: tuple[str, ...],
+        rate: float | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_forgotten: Callable[[], None] = lambda: None
@@ -68,6 +78,11 @@ class ActivityRunner:
         self._turns = turns
         self._slots = slots
         self._queues = frozenset(queues)
+        self._middleware = tuple(middleware)
+        self._bucket: Bucket | None = None
+        if rate is not None:
+            limit = QueueLimit(queue="", per_second=rate, burst=max(1, round(rate)))
+            self._bucket = Bucket(limit)
         self._reserved: set[str] = set()
         self._unsettled: set[str] = set()
         self._attempts: dict[tuple[str, int], Attempt] = {}
@@ -83,7 +98,11 @@ class ActivityRunner:
     @property
     def shortest_heartbeat(self) -> float:
         """The shortest heartbeat time-out among running attempts, in seconds."""
-        limits = [a.task.heartbeat for a in self._attempts.values() if a.task.heartbeat is not None]
+        limits = [
+            attempt.task.heartbeat
+            for attempt in self._attempts.values()
+            if attempt.task.heartbeat is not None and not attempt.local
+        ]
         return min(limits) / 1e6 if limits else math.inf
 
     @property
@@ -91,17 +110,37 @@ class ActivityRunner:
         """Slots that are neither used nor reserved."""
         return self._slots - len(self._attempts) - len(self._reserved)
 
+    @property
+    def allowed(self) -> int:
+        """How many may be claimed now."""
+        if self._bucket is None:
+            return self.free
+        return min(self.free, self._bucket.available(self._micros()))
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until the worker's rate allows the next start; ``None`` without a rate."""
+        if self._bucket is None:
+            return None
+        now = self._micros()
+        return (self._bucket.next_at(now) - now) / 1e6
+
+    def _micros(self) -> int:
+        return int(self._loop.time() * 1e6)
+
     # --- starting ---------------------------------------------------------------------------------
 
     def reserve(self, new: NewActivity) -> str | None:
         """See :class:`._turns.Activities`."""
         if (
             self.stopping
-            or self.free <= 0
+            or self.allowed <= 0
             or new.queue not in self._queues
             or self._registry.activity(new.name) is None
         ):
             return None
+        if self._bucket is not None:
+            self._bucket.take(1)
         token = self._services.new_id()[:16]
         self._reserved.add(token)
         return token
@@ -112,13 +151,19 @@ class ActivityRunner:
 
     def tokens(self) -> list[str]:
         """Attempts that this worker knows of, running, reserved or not yet settled."""
-        running = [attempt.task.token for attempt in self._attempts.values()]
+        running = [a.task.token for a in self._attempts.values() if not a.local]
         return [*running, *self._reserved, *self._unsettled, *self._turns.result_tokens()]
 
     def start_reserved(self, live: Live, task: ActivityTask) -> None:
         """See :class:`._turns.Activities`."""
         self._reserved.discard(task.token)
         self.start(task, live)
+
+    def start_claimed(self, task: ActivityTask) -> None:
+        """Starts an attempt that came from the store."""
+        if self._bucket is not None:
+            self._bucket.take(1)
+        self.start(task)
 
     def start(self, task: ActivityTask, live: Live | None = None) -> None:
         """Starts an attempt whose record is claimed by this worker's session."""
@@ -135,7 +180,7 @@ class ActivityRunner:
             live = self._turns.owned(task.run_id)
         if live is not None:
             live.running_here += 1
-        attempt = Attempt(task, activity)
+        attempt = Attempt(task, activity, self._registry.resources_for(activity))
         self._attempts[task.run_id, task.number] = attempt
         if task.heartbeat is not None:
             self._backend.wakeups.notify(BEATS)
@@ -147,10 +192,16 @@ class ActivityRunner:
         task = attempt.task
         outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult
         try:
-            result = await run_attempt(attempt, self._registry.converter, self._pools)
+            result = await run_attempt(
+                attempt, self._registry.converter, self._pools, self._middleware
+            )
             outcome = h.ActivityCompleted(task.number, result)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(attempt, error)
+        except CompletesLater:
+            outcome = ActivityResult(
+                run_id=task.run_id, number=task.number, token=task.token, detach=True
+            )
         except UndecodableArgumentsError as error:
             outcome = self._again(task, Failure.of(error, with_stack=False), _UNDECODABLE_PAUSE)
         except BaseException as error:  # SystemExit too: no activity ends its worker
@@ -183,7 +234,7 @@ class ActivityRunner:
     def _failed(
         self, task: ActivityTask, error: BaseException
     ) -> h.ActivityFailed | ActivityResult:
-        failure = Failure.of(error)
+        failure = self._record(error)
         if isinstance(error, UsageError):  # wrong code or a wrong result: trying again won't help
             failure = msgspec.structs.replace(failure, retryable=False)
         elapsed = (self._clock.now() - task.scheduled_at) / 1e6
@@ -203,6 +254,9 @@ class ActivityRunner:
         if isinstance(error, ApplicationError) and error.retry_after is not None:
             delay = error.retry_after
         return self._again(task, failure, round(delay * 1e6))
+
+    def _record(self, error: BaseException) -> Failure:
+        return record_error(error, self._registry.converter)
 
     def _again(self, task: ActivityTask, failure: Failure, delay: int) -> ActivityResult:
         _log.info(
@@ -227,13 +281,98 @@ class ActivityRunner:
     ) -> h.ActivityFailed | ActivityResult:
         task = attempt.task
         if attempt.unwanted:
-            failure = Failure("ActivityCancelledError", "the activity was cancelled", "", False)
-            return h.ActivityFailed(task.number, failure, "cancelled")
+            return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
         if attempt.cancel_sent or self.stopping:
             return ActivityResult(
                 run_id=task.run_id, number=task.number, token=task.token, hand_back=True
             )
         return self._failed(task, error)  # the activity cancelled itself
+
+    # --- local activities -------------------------------------------------------------------------
+
+    def start_local(
+        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
+    ) -> asyncio.Task[None]:
+        """See :class:`._turns.Activities`."""
+        return self._loop.create_task(
+            self._run_local(live, scheduled, time, done),
+            name=f"local activity {scheduled.command.name}",
+        )
+
+    async def _run_local(
+        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
+    ) -> None:
+        command = scheduled.command
+        activity = self._registry.activity(command.name)
+        if activity is None and not scheduled.activity.definition.implemented:
+            message = f"activity {command.name!r} is local, and this worker does not have it"
+            done(h.ActivityFailed(command.number, Failure("NotRegistered", message, "", False)))
+            return
+        activity = activity if activity is not None else scheduled.activity
+        options = scheduled.activity.default_options
+        task = ActivityTask(
+            instance_id=live.task.instance_id,
+            run_id=live.run_id,
+            number=command.number,
+            name=command.name,
+            queue=command.queue,
+            input=command.input,
+            token="",
+            attempt=0,
+            scheduled_at=time,
+            started_at=time,
+            retry=options.retry,
+            headers=command.headers,
+        )
+        while True:
+            task = msgspec.structs.replace(task, attempt=task.attempt + 1)
+            attempt = Attempt(task, activity, self._registry.resources_for(activity), local=True)
+            outcome = await self._try_local(attempt, options.start_to_close)
+            if outcome != "again":
+                done(outcome)
+                return
+
+    async def _try_local(
+        self, attempt: Attempt, limit: Duration | None
+    ) -> h.ActivityCompleted | h.ActivityFailed | Literal["again"] | None:
+        """One attempt, and the wait before another one; ``None`` when the worker stops."""
+        task = attempt.task
+        key = (task.run_id, task.number)
+        attempt.job = asyncio.current_task()
+        self._attempts[key] = attempt
+        kind = "failed"
+        timeout = asyncio.timeout(None if limit is None else as_seconds(limit, "limit"))
+        try:
+            async with timeout:
+                result = await run_attempt(
+                    attempt, self._registry.converter, self._pools, self._middleware
+                )
+            return h.ActivityCompleted(task.number, result)
+        except asyncio.CancelledError:
+            if not attempt.unwanted:
+                return None
+            return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
+        except BaseException as error:
+            failure = self._record(error)
+            if isinstance(error, TimeoutError) and timeout.expired():
+                failure = timeout_failure("start_to_close", round(1e6 * as_seconds(limit or 0, "")))
+                kind = "timeout"
+            if isinstance(error, (UsageError, UndecodableArgumentsError)):
+                failure = msgspec.structs.replace(failure, retryable=False)
+            after = error.retry_after if isinstance(error, ApplicationError) else None
+        finally:
+            self._attempts.pop(key, None)
+            self.on_capacity()
+        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
+        draw = self._services.rng.random()
+        delay = task.retry.next_delay(task.attempt, failure, elapsed=elapsed, draw=draw)
+        if delay is None:
+            return h.ActivityFailed(task.number, failure, kind)
+        try:
+            await asyncio.sleep(delay if after is None else after)
+        except asyncio.CancelledError:
+            return None
+        return "again"
 
     # --- outcomes ---------------------------------------------------------------------------------
 
@@ -274,17 +413,18 @@ class ActivityRunner:
         """See :class:`._turns.Activities`."""
         for key, attempt in list(self._attempts.items()):
             if key[0] == run_id and (numbers is None or key[1] in numbers):
-                self._unwanted(attempt)
+                self._unwanted(attempt, "cancelled")
 
-    def _unwanted(self, attempt: Attempt) -> None:
+    def _unwanted(self, attempt: Attempt, reason: str) -> None:
         attempt.unwanted = True
+        attempt.reason = attempt.reason or reason
         if not attempt.cancel_sent and attempt.job is not None:
             attempt.cancel_sent = True
-            attempt.job.cancel()
+            attempt.job.cancel(reason)
 
     async def beat(self) -> None:
         """Asks the store which running attempts are still wanted, and leaves their details."""
-        attempts = list(self._attempts.values())
+        attempts = [a for a in self._attempts.values() if not a.local]
         if not attempts:
             return
         beats: list[Heartbeat] = []
@@ -303,8 +443,13 @@ class ActivityRunner:
             )
         answers = await self._backend.heartbeat(beats)
         for attempt, answer in zip(attempts, answers, strict=True):
-            if answer is not HeartbeatResult.GO_ON:
-                self._unwanted(attempt)
+            if answer is HeartbeatResult.CANCEL:
+                self._unwanted(attempt, "cancelled")
+            elif answer is HeartbeatResult.GONE:
+                late = attempt.task.deadline is not None and (
+                    self._clock.now() >= attempt.task.deadline
+                )
+                self._unwanted(attempt, "timed out" if late else "lost")
 
     # --- ending -----------------------------------------------------------------------------------
 
@@ -314,7 +459,7 @@ class ActivityRunner:
         jobs = [a.job for a in self._attempts.values() if a.job is not None]
         if jobs:
             await asyncio.wait(jobs, timeout=limit)
-        self.abandon()
+        self.abandon("stopping")
         jobs = [
             attempt.job
             for attempt in self._attempts.values()
@@ -324,12 +469,13 @@ class ActivityRunner:
             await asyncio.wait(jobs, timeout=5.0)
         await self._settles.idle()
 
-    def abandon(self) -> None:
+    def abandon(self, reason: str) -> None:
         """Cancels what runs: the session has ended, or is about to."""
         for attempt in self._attempts.values():
+            attempt.reason = attempt.reason or reason
             if attempt.job is not None and not attempt.cancel_sent:
                 attempt.cancel_sent = True
-                attempt.job.cancel()
+                attempt.job.cancel(reason)
 
     def close(self) -> None:
         """Ends the pools."""

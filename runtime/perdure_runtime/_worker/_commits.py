@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Final
 
 import msgspec
-from perdure import Failure, InternalError, Workflow
+from perdure import Failure, InternalError
 from perdure_backends import history as h
 from perdure_backends.records import (
     CancelActivity,
@@ -23,13 +23,14 @@ from perdure_backends.records import (
     NewTimer,
     Park,
     Settled,
-    StartRequest,
     Status,
     TurnCommit,
+    UpdateAnswer,
 )
 
 from .._core import Execution, Fault, TurnResult
 from .._durations import microseconds
+from .._starting import start_request
 from ._live import Arrival, Live
 
 
@@ -73,7 +74,51 @@ def turn_commit(
         cancelled_timers=tuple(effects.cancelled_timers),
         outbox=tuple(effects.outbox),
         finish=finish,
+        published=result.published,
+        answers=answers_of(result),
     )
+
+
+def rejections_commit(
+    live: Live, result: TurnResult, arrivals: Sequence[Arrival], commit_id: str
+) -> TurnCommit:
+    """The commit of a turn that was nothing but rejected updates: no turn at all."""
+    return TurnCommit(
+        instance_id=live.task.instance_id,
+        run_id=live.run_id,
+        token=live.task.token,
+        commit_id=commit_id,
+        turn=0,
+        consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
+        answers=answers_of(result),
+    )
+
+
+def answers_of(result: TurnResult) -> tuple[UpdateAnswer, ...]:
+    """How the updates stand that the turn has seen."""
+    answers: dict[str, UpdateAnswer] = {}
+    for event in result.events:
+        if isinstance(event, h.UpdateReceived):
+            answers[event.update_id] = UpdateAnswer(update_id=event.update_id, stage="accepted")
+        elif isinstance(event, h.UpdateAnswered):
+            answers[event.update_id] = UpdateAnswer(
+                update_id=event.update_id,
+                stage="completed",
+                result=event.result,
+                failure=event.failure,
+            )
+    for update_id, failure in result.rejected:
+        answers[update_id] = UpdateAnswer(update_id=update_id, stage="rejected", failure=failure)
+    for update_id in result.abandoned:
+        answers[update_id] = UpdateAnswer(
+            update_id=update_id, stage="completed", failure=_ABANDONED
+        )
+    return tuple(answers.values())
+
+
+_ABANDONED: Final = Failure(
+    "UpdateAbandoned", "the run ended while the update's handler was running", retryable=False
+)
 
 
 def park_commit(live: Live, fault: Fault, *, commit_id: str, build: str, at: int) -> TurnCommit:
@@ -147,9 +192,14 @@ class _Effects:
         elif isinstance(command, h.ChildCancelRequested):
             self._cancel_child(command)
         elif isinstance(command, h.SignalSent):
-            self._signal(command)
+            entry = h.SignalReceived(command.name, command.payload, command.headers)
+            self._send(command, entry)
+        elif isinstance(command, h.CancelSent):
+            self._send(command, h.CancelRequested(command.reason))
 
     def _activity(self, command: h.ActivityScheduled) -> None:
+        if command.local:
+            return  # it has run within the turn
         if self._result.end is not None:
             return  # the run is over: nobody would hear of the outcome
         options = self._result.activities[command.number].activity.default_options
@@ -166,6 +216,8 @@ class _Effects:
             schedule_to_close=microseconds(options.schedule_to_close),
             schedule_to_start=microseconds(options.schedule_to_start),
             heartbeat=microseconds(options.heartbeat),
+            priority=options.priority,
+            headers=command.headers,
         )
         token = self._reserve(new)
         self.activities.append(new if token is None else _with_token(new, token))
@@ -173,6 +225,8 @@ class _Effects:
     def _cancel_activity(self, command: h.ActivityCancelRequested) -> None:
         scheduled = self._result.activities.get(command.number)
         if scheduled is not None:
+            if scheduled.command.local:
+                return
             if scheduled.activity.default_options.cancellation == "wait":
                 # Never started, so its end is confirmed at once: the store does that.
                 self.cancelled_activities.append(CancelActivity(command.number, True))
@@ -204,13 +258,14 @@ class _Effects:
             input=command.input,
             seed=_seed(request_id),
             parent=parent,
+            headers=command.headers,
         )
         self.outbox.append(ChildStart(request=request, refused=h.encode_event(refusal)))
 
     def _cancel_child(self, command: h.ChildCancelRequested) -> None:
         if command.number in self._result.children:
             return
-        instance_id = self._execution.child_ids.get(command.number)
+        instance_id = self._execution.calls.child_ids.get(command.number)
         if instance_id is None:
             return
         message = Message(
@@ -220,7 +275,7 @@ class _Effects:
         )
         self.outbox.append(Delivery(message=message))
 
-    def _signal(self, command: h.SignalSent) -> None:
+    def _send(self, command: h.SignalSent | h.CancelSent, entry: h.Event) -> None:
         number = command.number
         refusal = Failure(
             "InstanceNotFoundError",
@@ -230,7 +285,7 @@ class _Effects:
         message = Message(
             instance_id=command.instance_id,
             message_id=f"{self._live.run_id}/{number}",
-            entry=h.encode_event(h.SignalReceived(command.name, command.payload)),
+            entry=h.encode_event(entry),
         )
         self.outbox.append(
             Delivery(
@@ -239,49 +294,6 @@ class _Effects:
                 refused=h.encode_event(h.SignalRefused(number, refusal)),
             )
         )
-
-
-def start_request(
-    workflow: Workflow[..., Any],
-    *,
-    instance_id: str,
-    run_id: str,
-    request_id: str,
-    queue: str,
-    input: bytes,
-    seed: int,
-    parent: h.Parent | None = None,
-    headers: dict[str, bytes] | None = None,
-) -> StartRequest:
-    """A start of ``workflow`` under the policies of its options."""
-    options = workflow.default_options
-    definition = workflow.definition
-    run_timeout = microseconds(options.run_timeout)
-    started = h.WorkflowStarted(
-        definition.name,
-        definition.version,
-        queue,
-        input,
-        seed,
-        parent,
-        None,
-        headers or {},
-        run_timeout,
-    )
-    return StartRequest(
-        instance_id=instance_id,
-        run_id=run_id,
-        request_id=request_id,
-        workflow=definition.name,
-        version=definition.version,
-        queue=queue,
-        started=h.encode_event(started),
-        run_timeout=run_timeout,
-        if_running=options.if_running,
-        if_finished=options.if_finished,
-        parent=parent,
-        parent_close=options.parent_close if parent is not None else "abandon",
-    )
 
 
 def _finish(

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import enum
 from typing import NamedTuple
@@ -40,6 +41,7 @@ class Live:
         "execution",
         "in_flight",
         "last_seq",
+        "local",
         "owned",
         "pending",
         "phase",
@@ -60,6 +62,8 @@ class Live:
         self.in_flight: list[Arrival] = []
         # Activities of this run that this worker executes; while there are any, the lease stays.
         self.running_here = 0
+        # Local activities of the turn that is being run, by number.
+        self.local: dict[int, asyncio.Task[None]] = {}
 
     @property
     def run_id(self) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import importlib
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
@@ -22,12 +23,14 @@ from perdure import (
     ApplicationError,
     DataConverter,
     Failure,
+    Inbound,
     JsonConverter,
+    Middleware,
     PayloadError,
     RemoteError,
     UsageError,
 )
-from perdure.extension import activity_context
+from perdure.extension import activity_context, record_error
 from perdure_backends.records import ActivityTask
 
 _PLAIN: Final = DataConverter()
@@ -40,10 +43,21 @@ class Attempt:
     Called from the activity's own thread or coroutine.
     """
 
-    def __init__(self, task: ActivityTask, activity: Activity[..., Any]) -> None:
+    def __init__(
+        self,
+        task: ActivityTask,
+        activity: Activity[..., Any],
+        resources: dict[str, Any],
+        *,
+        local: bool = False,
+    ) -> None:
         self.task = task
         self.activity = activity
+        self.resources = resources
+        self.local = local
+        self.reason: str | None = None
         self.details: bytes | None = None
+        self.progress: bytes | None = None
         self.beaten = False
         self.unwanted = False
         self.cancel_sent = False
@@ -62,21 +76,29 @@ class Attempt:
             scheduled_at=_moment(task.scheduled_at),
             deadline=_moment(task.deadline) if task.deadline is not None else None,
             queue=task.queue,
+            progress=self.last_heartbeat(),
+            token="" if self.local else f"{task.run_id}/{task.number}/{task.token}",
+            local=self.local,
         )
 
     def heartbeat(self, details: Any) -> None:
         """See :func:`perdure.heartbeat`."""
         if details is not None:
-            self.details = _json_encoder.encode(details)
+            self.details = self.progress = _json_encoder.encode(details)
         self.beaten = True
 
     def last_heartbeat(self) -> Any:
         """See :func:`perdure.last_heartbeat`."""
-        return None if self.task.details is None else msgspec.json.decode(self.task.details)
+        details = self.progress if self.progress is not None else self.task.details
+        return None if details is None else msgspec.json.decode(details)
 
     def cancelled(self) -> bool:
         """See :func:`perdure.is_cancelled`."""
-        return self.unwanted
+        return self.reason is not None
+
+    def cancel_reason(self) -> str | None:
+        """See :func:`perdure.cancel_reason`."""
+        return self.reason
 
 
 def _moment(microseconds: int) -> datetime:
@@ -122,11 +144,17 @@ class Pools:
             self._processes.shutdown(wait=False, cancel_futures=True)
 
 
-async def run_attempt(attempt: Attempt, converter: DataConverter, pools: Pools) -> bytes:
+async def run_attempt(
+    attempt: Attempt,
+    converter: DataConverter,
+    pools: Pools,
+    middleware: Sequence[Middleware] = (),
+) -> bytes:
     """Runs the function and returns its encoded result.
 
     Raises:
         UndecodableArgumentsError: the arguments do not fit.
+        CompletesLater: the outcome will come from elsewhere.
         BaseException: whatever the function raised, as it is.
     """
     definition = attempt.activity.definition
@@ -140,27 +168,33 @@ async def run_attempt(attempt: Attempt, converter: DataConverter, pools: Pools) 
     function: Callable[..., Any] = definition.function
     if attempt.activity.receiver is not None:
         function = function.__get__(attempt.activity.receiver)
-    if definition.is_async:
-        activity_context.set(attempt)
-        value = await function(*args, **kwargs)
-    else:
-        context = contextvars.copy_context()
-        context.run(activity_context.set, attempt)
-        value = await _in_thread(pools.threads(), lambda: context.run(function, *args, **kwargs))
-    return signature.result.encode_checked(value)
+    call = functools.partial(function, *args, **kwargs, **attempt.resources)
+    activity_context.set(attempt)
+
+    async def in_thread() -> Any:
+        context = contextvars.copy_context()  # with what middleware has set
+        return await _in_thread(pools.threads(), functools.partial(context.run, call))
+
+    proceed: Callable[[], Awaitable[Any]] = call if definition.is_async else in_thread
+    if middleware:
+        task = attempt.task
+        inbound = Inbound("activity", task.name, task.headers, task.instance_id)
+        for one in reversed(middleware):
+            proceed = functools.partial(one.activity, inbound, proceed)
+    return signature.result.encode_checked(await proceed())
 
 
 async def _in_thread(pool: ThreadPoolExecutor, call: Callable[[], Any]) -> Any:
-    """Runs in a thread; a cancelled waiter keeps waiting, for the thread can't be stopped."""
+    """Runs in a thread; a cancelled waiter keeps waiting, for the thread can't be stopped.
+
+    What it returns after all counts, cancelled or not.
+    """
     future = asyncio.get_running_loop().run_in_executor(pool, _StopSafe(call))
-    cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
+        except asyncio.CancelledError:
+            pass  # the function was told by its flag
     return future.result().get()
 
 
@@ -234,7 +268,7 @@ def run_in_child(module: str, qualname: str, payload: bytes) -> tuple[bool, byte
         args, kwargs = signature.decode(payload)
         return True, signature.result.encode_checked(activity.definition.function(*args, **kwargs))
     except BaseException as error:
-        failure = Failure.of(error)
+        failure = record_error(error, _PLAIN)
         if isinstance(error, UsageError):
             failure = msgspec.structs.replace(failure, retryable=False)
         return False, msgspec.json.encode(failure)

@@ -25,16 +25,17 @@ from perdure_backends.records import (
     CommitResult,
     Lease,
     NewActivity,
+    QueryTask,
     TurnCommit,
     TurnTask,
 )
 
 from .._batcher import Batcher
-from .._core import Execution, Fault, TurnResult
+from .._core import Execution, Fault, Scheduled, TurnResult
 from .._registry import Registry
 from .._services import Services
 from ._clock import StoreClock
-from ._commits import failure_commit, park_commit, turn_commit
+from ._commits import failure_commit, park_commit, rejections_commit, turn_commit
 from ._live import Arrival, Live, Phase
 from ._watchdog import TurnBlockedError, Watchdog
 
@@ -71,6 +72,12 @@ class Activities(Protocol):
         """Results that could not ride in a turn go to the inbox."""
         ...
 
+    def start_local(
+        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
+    ) -> asyncio.Task[None]:
+        """Runs a local activity; ``done`` gets its outcome, ``None`` when the worker stops."""
+        ...
+
 
 class Turns:
     """The instances of a worker."""
@@ -85,7 +92,7 @@ class Turns:
         build: str,
         cache_size: int,
         on_mismatch: str,
-        strict: bool,
+        make_execution: Callable[[TurnTask | QueryTask], Execution],
         watchdog: Watchdog | None,
     ) -> None:
         self.activities: Activities | None = None
@@ -99,7 +106,7 @@ class Turns:
         self._build = build
         self._cache_size = cache_size
         self._on_mismatch = on_mismatch
-        self._strict = strict
+        self._make_execution = make_execution
         self._watchdog = watchdog
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
@@ -178,7 +185,9 @@ class Turns:
 
     async def _load(self, live: Live) -> None:
         try:
-            fault = await self._replay(live)
+            live.execution = execution = self._make_execution(live.task)
+            fault = await self.replay(execution, live.run_id, live.task.turn)
+            live.turn = execution.turn
         except Exception as error:
             _log.warning("history of %r can't be read: %s", live.task.instance_id, error)
             self._busy -= 1
@@ -195,20 +204,14 @@ class Turns:
         live.phase = Phase.IDLE
         self._enqueue(live)
 
-    async def _replay(self, live: Live) -> Fault | None:
-        task = live.task
-        workflow = self._registry.workflow(task.workflow, task.version)
-        execution = Execution(
-            workflow,
-            instance_id=task.instance_id,
-            run_id=task.run_id,
-            started_at=task.started_at,
-            converter=self._registry.converter,
-            strict=self._strict,
-        )
-        live.execution = execution
-        while execution.turn < task.turn:
-            records = await self._backend.read_history(task.run_id, execution.turn, _HISTORY_PAGE)
+    async def replay(self, execution: Execution, run_id: str, last: int) -> Fault | None:
+        """Applies the stored turns of a run up to ``last``; a fault says why that is not possible.
+
+        Raises:
+            BackendError: the history could not be read.
+        """
+        while execution.turn < last:
+            records = await self._backend.read_history(run_id, execution.turn, _HISTORY_PAGE)
             if not records:
                 return Fault("internal", f"turns after {execution.turn} are missing in the store")
             for record in records:
@@ -216,11 +219,14 @@ class Turns:
                     turn = h.decode_turn(record)
                 except h.NewerHistoryError as error:
                     return Fault("newer_history", str(error), {}, error)
-                fault = self._guarded(live, functools.partial(execution.replay, turn))
+                fault = self._guarded(
+                    execution.instance_id, functools.partial(execution.replay, turn, len(record))
+                )
                 if fault is not None:
                     return fault
+                if execution.turn == last:  # what is committed meanwhile is not asked for
+                    break
             await asyncio.sleep(0)
-        live.turn = execution.turn
         return None
 
     # --- running ----------------------------------------------------------------------------------
@@ -249,24 +255,66 @@ class Turns:
             self._return_results(live, arrivals)
             self._refuse(live, Fault("newer_history", str(error), {}, error))
             return
-        outcome = self._guarded(live, lambda: execution.run_turn(self._clock.now(), received))
-        fault = outcome if isinstance(outcome, Fault) else outcome.fault if outcome else None
+        outcome = self._guarded(
+            live.task.instance_id, lambda: execution.run_turn(self._clock.now(), received)
+        )
+        self._ran(live, outcome, arrivals)
+
+    def _ran(self, live: Live, outcome: TurnResult | Fault, arrivals: list[Arrival]) -> None:
+        """A turn has run as far as it can: it is committed, unless local activities go on."""
+        fault = outcome if isinstance(outcome, Fault) else outcome.fault
         if fault is not None or not isinstance(outcome, TurnResult):
             self._return_results(live, arrivals)
             self._refuse(live, fault or Fault("internal", "a turn without a result"))
             return
-        self._commit_turn(live, outcome, arrivals)
+        if outcome.local or live.local:
+            self._follow_local(live, outcome, arrivals)
+        if not live.local:
+            self._commit_turn(live, outcome, arrivals)
 
-    def _guarded(self, live: Live, step: Callable[[], T]) -> T | Fault:
+    def _follow_local(self, live: Live, outcome: TurnResult, arrivals: list[Arrival]) -> None:
+        """Starts local activities that the turn has called, stops those that it has cancelled."""
+        execution, activities = live.execution, self.activities
+        if execution is None or activities is None:
+            return
+        for number in [n for n in live.local if n not in outcome.local]:
+            live.local.pop(number).cancel()
+        for number, scheduled in outcome.local.items():
+            if number not in live.local:
+                live.local[number] = activities.start_local(
+                    live,
+                    scheduled,
+                    execution.microseconds,
+                    functools.partial(self._local_done, live, number, arrivals),
+                )
+            elif execution.awaits_confirmation(number):
+                activities.cancel(live.run_id, [number])
+
+    def _local_done(
+        self, live: Live, number: int, arrivals: list[Arrival], event: h.Received | None
+    ) -> None:
+        execution = live.execution
+        if execution is None or number not in live.local:
+            return  # taken out of memory, or cancelled
+        if event is None:
+            self._busy -= 1
+            self._return_results(live, arrivals)
+            self._give_back(live)
+            return
+        del live.local[number]
+        step = functools.partial(execution.extend_turn, [event])
+        self._ran(live, self._guarded(live.task.instance_id, step), arrivals)
+
+    def _guarded(self, what: str, step: Callable[[], T]) -> T | Fault:
         try:
             if self._watchdog is None:
                 return step()
-            with self._watchdog.guard(live.task.instance_id):
+            with self._watchdog.guard(what):
                 return step()
         except TurnBlockedError:
             pass
         except Exception as error:
-            _log.exception("internal error in a turn of %r", live.task.instance_id)
+            _log.exception("internal error in a turn of %r", what)
             return Fault("internal", f"{type(error).__name__}: {error}", {}, error)
         return Fault(
             "blocked",
@@ -276,6 +324,14 @@ class Turns:
 
     def _commit_turn(self, live: Live, result: TurnResult, arrivals: list[Arrival]) -> None:
         started: list[ActivityTask] = []
+        if not result.events:
+            self._submit(
+                live,
+                rejections_commit(live, result, arrivals, self._services.new_id()),
+                started,
+                arrivals,
+            )
+            return
 
         def reserve(new: NewActivity) -> str | None:
             if live.task.alone or self.activities is None or self.stopping or not self._cache_size:
@@ -299,8 +355,14 @@ class Turns:
             self._return_results(live, arrivals)
             self._refuse(live, _too_large(len(commit.record)))
             return
-        release = not started and not live.running_here and not live.pending
-        if release:
+        if live.execution is not None:
+            live.execution.history_size += len(commit.record)
+        self._submit(live, commit, started, arrivals)
+
+    def _submit(
+        self, live: Live, commit: TurnCommit, started: list[ActivityTask], arrivals: list[Arrival]
+    ) -> None:
+        if not started and not live.running_here and not live.pending:
             commit = msgspec.structs.replace(commit, release=True)
         live.in_flight = arrivals
         self._commits.submit(
@@ -328,7 +390,11 @@ class Turns:
             self._lost(live, outcome)
             self.on_capacity()
             return
-        live.turn = commit.turn
+        if outcome.deferred:
+            late = [task for task in started if task.number in outcome.deferred]
+            self._abandon_reserved(late)
+            started = [task for task in started if task.number not in outcome.deferred]
+        live.turn = commit.turn or live.turn
         if commit.finish is not None:
             if self.activities is not None:
                 self.activities.cancel(live.run_id, None)
@@ -344,6 +410,11 @@ class Turns:
                 self.activities.cancel(live.run_id, numbers)
             for task in started:
                 self.activities.start_reserved(live, task)
+        if live.execution is not None and live.execution.tainted:
+            live.phase = Phase.IDLE
+            live.owned = not commit.release
+            self.discard(live)
+            return
         live.phase = Phase.IDLE
         if commit.release:
             live.owned = False
@@ -364,8 +435,25 @@ class Turns:
             self._hand_back(live)
             self._trim()
 
+    def idle(self, run_id: str, turn: int) -> Live | None:
+        """The run, if it is in memory, at rest, and has seen the turn."""
+        live = self._lives.get(run_id)
+        if live is None or live.phase is not Phase.IDLE or live.execution is None:
+            return None
+        return live if live.turn >= turn and not live.execution.tainted else None
+
+    def discard(self, live: Live) -> None:
+        """Takes an instance out of memory whose copy there is void; it is read again."""
+        if live.owned:
+            self._give_back(live)
+        else:
+            self._drop(live)
+
     def _evict(self, live: Live, commit: TurnCommit) -> None:
         execution = live.execution
+        if execution is not None and execution.tainted:
+            self._drop(live)
+            return
         if execution is not None and execution.waits_only_for_time() and commit.timers:
             now = execution.microseconds
             if min(timer.due_at for timer in commit.timers) - now > _LONG_SLEEP:
@@ -469,6 +557,9 @@ class Turns:
         if self._lives.get(live.run_id) is live:
             del self._lives[live.run_id]
         live.owned = False
+        for task in live.local.values():
+            task.cancel()
+        live.local.clear()
         execution, live.execution = live.execution, None
         if execution is not None:
             stubborn = execution.close()
@@ -525,5 +616,6 @@ def _own_task(live: Live, new: NewActivity, token: str) -> ActivityTask:
         started_at=new.scheduled_at,
         retry=new.retry,
         heartbeat=new.heartbeat,
+        headers=new.headers,
         deadline=None if new.start_to_close is None else new.scheduled_at + new.start_to_close,
     )

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -19,19 +19,30 @@ from perdure import (
     DataConverter,
     Duration,
     InvalidOptionError,
+    Middleware,
     UsageError,
     Workflow,
 )
 from perdure.extension import DEFAULT_QUEUE, check_queue
 from perdure_backends import Backend
 from perdure_backends._wakeups import ACTIVITIES, DUE, TURNS, Waiter
-from perdure_backends.records import ActivityClaim, ActivityTask, ClaimedTurns, TurnClaim
+from perdure_backends.records import (
+    ActivityClaim,
+    ActivityTask,
+    ClaimedTurns,
+    QueryTask,
+    TurnClaim,
+    TurnTask,
+)
 
+from .._client import Client
+from .._core import Execution
 from .._durations import as_seconds
-from .._registry import Registry, build_id
+from .._registry import Registry, Resources, build_id
 from .._services import Services
 from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
+from ._queries import QueryRunner
 from ._session import Session
 from ._turns import Turns
 from ._watchdog import Watchdog
@@ -66,6 +77,13 @@ class Worker:
         deadlock_timeout: seconds that a turn may run without yielding; ``None`` for no limit.
         exit_when_blocked: end the process when a blocked turn can't be interrupted.
         converter: converts payloads; must fit the clients'.
+        middleware: around workflows and activities; the first one is the outermost.
+        resources: what activities get by annotation (see :func:`perdure.inject`): objects, or a
+            mapping by type.
+        max_activities_per_second: how many activities this worker starts in a second; no limit by
+            default.
+        history_limit: events from which on an instance is put aside with advice (200,000 by
+            default); ``None`` for no limit.
 
     Raises:
         RegistrationError: two things with one name, types that can't be converted …
@@ -91,6 +109,10 @@ class Worker:
         deadlock_timeout: Duration | None = 10.0,
         exit_when_blocked: bool = False,
         converter: DataConverter | None = None,
+        middleware: Sequence[Middleware] = (),
+        resources: Iterable[object] | Mapping[Any, object] = (),
+        max_activities_per_second: float | None = None,
+        history_limit: int | None = 200_000,
         services: Services | None = None,
     ) -> None:
         if isinstance(queues, str):
@@ -104,10 +126,20 @@ class Worker:
                 raise InvalidOptionError(f"{name} must be {least} or more, not {value}")
         if on_mismatch not in ("park", "fail", "retry"):
             raise InvalidOptionError(f"on_mismatch is park, fail or retry, not {on_mismatch!r}")
+        if max_activities_per_second is not None and not max_activities_per_second > 0:
+            raise InvalidOptionError("max_activities_per_second must be more than 0")
+        if history_limit is not None and history_limit < 1:
+            raise InvalidOptionError("history_limit must be 1 or more, or None")
         workflows = list(workflows)
         self._backend = backend
         self._services = services if services is not None else Services()
-        self._registry = Registry(workflows, activities, converter or DataConverter())
+        self._middleware = tuple(middleware)
+        self._resources = Resources(resources, own=(Client, Worker))
+        self._registry = Registry(
+            workflows, activities, converter or DataConverter(), self._resources
+        )
+        self._rate = max_activities_per_second
+        self._history_limit = history_limit
         self._queues = tuple(check_queue(queue) for queue in queues)
         self._max_turns = max_turns
         self._max_activities = max_activities
@@ -150,6 +182,16 @@ class Worker:
             raise UsageError("this worker runs already; make another Worker for a second one")
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
+        self._resources.add(Worker, self)
+        self._resources.add(
+            Client,
+            Client(
+                self._backend,
+                converter=self._registry.converter,
+                middleware=self._middleware,
+                services=self._services,
+            ),
+        )
         self._clock = StoreClock()
         self._clock.update(await self._backend.now())
         if self._deadlock is not None and self._services.watchdog:
@@ -211,8 +253,11 @@ class Worker:
             build=self._build,
             cache_size=self._cache_size,
             on_mismatch=self._on_mismatch,
-            strict=self._strict,
+            make_execution=self._execution,
             watchdog=self._watchdog,
+        )
+        self._queries = QueryRunner(
+            self._backend, self._registry, self._turns, self._execution, queues=self._queues
         )
         self._activities = ActivityRunner(
             self._backend,
@@ -222,6 +267,8 @@ class Worker:
             self._turns,
             slots=self._max_activities,
             queues=self._queues,
+            rate=self._rate,
+            middleware=self._middleware,
         )
         self._turns.activities = self._activities
         self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
@@ -238,6 +285,18 @@ class Worker:
             self._spawn("sweep", DUE, self._sweep),
             self._spawn("beats", BEATS, self._beat),
         ]
+
+    def _execution(self, task: TurnTask | QueryTask) -> Execution:
+        return Execution(
+            self._registry.workflow(task.workflow, task.version),
+            instance_id=task.instance_id,
+            run_id=task.run_id,
+            started_at=task.started_at,
+            converter=self._registry.converter,
+            strict=self._strict,
+            middleware=self._middleware,
+            history_limit=self._history_limit,
+        )
 
     def _spawn(
         self,
@@ -277,6 +336,7 @@ class Worker:
             self._turns.stopping = True
             self._activities.stopping = True
             await self._stop_loops()
+            await self._queries.stop()
             await self._activities.drain(self._drain_timeout)
             await self._turns.drain()
         finally:
@@ -316,7 +376,8 @@ class Worker:
         await self._stop_loops()
         self._turns.stopping = True
         self._activities.stopping = True
-        self._activities.abandon()
+        self._activities.abandon("lost")
+        await self._queries.stop()
         self._turns.drop_all()
         self._activities.close()
         await session.stop_renewing()
@@ -347,8 +408,11 @@ class Worker:
             return await self._quarantine(session.id)
         if free <= 0:
             self._turns_full.wanted = True
+            await self._queries.take(session.id)
             return None
         claimed = await self._claim(self._turn_claim(session.id, free))
+        if claimed.queries:
+            await self._queries.take(session.id)
         if not claimed.tasks:
             await self._try_parked(session.id)
         if claimed.suspects and self._loop.time() >= self._suspects_again:
@@ -380,7 +444,7 @@ class Worker:
                 self._note_lost_answer()
                 raise
             for task in tasks:
-                self._activities.start(task)
+                self._activities.start_claimed(task)
         return tasks
 
     def _note_lost_answer(self) -> None:
@@ -458,14 +522,14 @@ class Worker:
         )
 
     async def _claim_activities(self) -> float | None:
-        session, free = self._session, self._activities.free
+        session, free = self._session, self._activities.allowed
         if session is None or not self._registry.activity_names or not self._max_activities:
             return None
         if self._suspects or self._alone:
             return 0.05
         if free <= 0:
             self._activities_full.wanted = True
-            return None
+            return self._activities.pause
         tasks = await self._claim_some_activities(self._activity_claim(session.id, free))
         return 0.0 if len(tasks) >= free else None
 

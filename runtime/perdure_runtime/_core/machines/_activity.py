@@ -80,7 +80,10 @@ class ActivityMachine(Machine):
         elif event.kind == "timeout":
             future.set_exception(ActivityTimeoutError(self.name, event.failure))
         else:
-            future.set_exception(ActivityError(self.name, event.failure))
+            wrapped = ActivityError(self.name, event.failure)
+            raised = self.owner.error_of(event.failure, event.delivered, wrapped)
+            if raised is not None:
+                future.set_exception(raised)
         return True
 
     def describe(self) -> str:

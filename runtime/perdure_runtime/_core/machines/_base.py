@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from perdure import InternalError
+from perdure import ExecutionError, Failure, InternalError
 from perdure_backends.history import Command
 
 
@@ -39,8 +39,22 @@ class Owner(Protocol):
         """Records a command of the current turn."""
         ...
 
+    def next_run_id(self) -> str:
+        """The id of the run as which this one continues."""
+        ...
+
+    def identity(self) -> tuple[str, int]:
+        """Name and version as which the run was started."""
+        ...
+
     def forget(self, number: int) -> None:
         """The command waits for nothing any more."""
+        ...
+
+    def error_of(
+        self, failure: Failure, delivered: str | None, wrapped: ExecutionError
+    ) -> Exception | None:
+        """What the code gets for a failure; ``None`` when the instance parks for it."""
         ...
 
     def fault(self, error: BaseException) -> None:

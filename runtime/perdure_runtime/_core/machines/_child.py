@@ -53,7 +53,10 @@ class ChildMachine(Machine):
             future.set_result(value)
         else:
             self.move(Step.RESOLVE)
-            future.set_exception(ChildWorkflowError(self.workflow, self.instance_id, event.failure))
+            wrapped = ChildWorkflowError(self.workflow, self.instance_id, event.failure)
+            raised = self.owner.error_of(event.failure, event.delivered, wrapped)
+            if raised is not None:
+                future.set_exception(raised)
         return True
 
     def describe(self) -> str:

@@ -30,3 +30,11 @@ class PatchMarkers:
         if taken:
             self._owner.issue(PatchRecorded(number, patch_id))
         return taken
+
+    def retire(self, patch_id: str, number: int, recorded: Command | None) -> bool:
+        """The new code is all there is; whether command ``number`` is a marker of before."""
+        self._decided[patch_id] = True
+        found = isinstance(recorded, PatchRecorded) and recorded.id == patch_id
+        if found:
+            self._owner.issue(PatchRecorded(number, patch_id))
+        return found
