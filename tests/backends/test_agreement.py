@@ -13,7 +13,7 @@ import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from perdure import Failure, Retry
-from perdure_backends import Backend
+from perdure_backends import Backend, QueueControl
 from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.history import Parent, WorkflowStarted, encode_event
 from perdure_backends.memory import MemoryBackend
@@ -32,10 +32,16 @@ from perdure_backends.records import (
     ListFilter,
     Message,
     NewTimer,
+    Offer,
     Park,
+    QueryAnswer,
+    QueryClaim,
+    QueryRequest,
+    QueueLimit,
     Settled,
     Status,
     TurnTask,
+    UpdateAnswer,
 )
 from perdure_backends.sqlite import SqliteBackend
 
@@ -164,8 +170,9 @@ class Agreement(RuleBasedStateMachine):
         for harness, task in zip(self.harnesses, pair.both, strict=True):
             fields = {key: make(task) if callable(make) else make for key, make in more.items()}
             item = harness.turn(task, commit_id=commit_id, **fields)
-            results.append(self.run(harness.commit_items(item))[0].result)
-        if self.same(results, "commit") is CommitResult.APPLIED:
+            outcome = self.run(harness.commit_items(item))[0]
+            results.append((outcome.result, outcome.deferred))
+        if self.same(results, "commit")[0] is CommitResult.APPLIED:
             # The next commit of this lease follows the turn that was just applied.
             pair.both = tuple(
                 msgspec.structs.replace(task, turn=task.turn + 1, inbox=()) for task in pair.both
@@ -188,11 +195,19 @@ class Agreement(RuleBasedStateMachine):
         due = self.clock.time + 5 * SECOND
         new = harness.activity(
             number,
+            priority=data.draw(st.sampled_from([0, 0, 1])),
+            queue=data.draw(st.sampled_from(["default", "default", "limited"])),
             retry=Retry(attempts=2, interval=1),
             start_to_close=data.draw(st.sampled_from([None, 3 * SECOND])),
             schedule_to_start=data.draw(st.sampled_from([None, 4 * SECOND])),
             token=data.draw(st.sampled_from([None, f"token{number}"])),
         )
+        if data.draw(st.booleans()):
+            more["published"] = b"%d" % number
+            more["answers"] = (
+                UpdateAnswer(update_id=data.draw(IDS), stage="accepted"),
+                UpdateAnswer(update_id="u", stage="completed", failure=Failure("E", str(number))),
+            )
         if what in ("activity", "both", "cancel"):
             more["activities"] = (new,)
         if what in ("timer", "both"):
@@ -269,7 +284,13 @@ class Agreement(RuleBasedStateMachine):
 
     @rule(session=SESSIONS)
     def claim_activities(self, session: str) -> None:
-        answers = [self.run(h.claim_activities(session, limit=100)) for h in self.harnesses]
+        answers = [
+            self.run(h.claim_activities(session, limit=100, queues=("default", "limited")))
+            for h in self.harnesses
+        ]
+        # One that the limit held back in one store alone would be another one in the other store.
+        count = [len(answer) for answer in answers]
+        self.same(count, "number of activities claimed")
         keyed = [{(a.run_id, a.number): a for a in answer} for answer in answers]
         self.same([sorted(tasks) for tasks in keyed], "activities claimed")
         for key in sorted(keyed[0]):
@@ -278,7 +299,10 @@ class Agreement(RuleBasedStateMachine):
             self.attempts = [*self.attempts[-3:], pair]
 
     @precondition(has_attempts)
-    @rule(data=st.data(), how=st.sampled_from(["entry", "retry", "hand_back", "beat"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["entry", "retry", "hand_back", "beat", "detach", "fail"]),
+    )
     def end_attempt(self, data: st.DataObject, how: str) -> None:
         pair = data.draw(st.sampled_from(self.attempts))
         results: list[Any] = []
@@ -294,6 +318,10 @@ class Agreement(RuleBasedStateMachine):
                 continue
             if how == "entry":
                 named["entry"] = b"outcome"
+            elif how == "detach":
+                named["detach"] = True
+            elif how == "fail":
+                named["failure"] = Failure("E", "y")
             elif how == "retry":
                 named.update(retry_in=2 * SECOND, failure=Failure("E", "x"))
             else:
@@ -307,6 +335,51 @@ class Agreement(RuleBasedStateMachine):
         pair = data.draw(st.sampled_from(self.tasks))
         for store, task in zip(self.stores, pair.both, strict=True):
             self.run(store.release([Lease(task.run_id, task.token)]))
+
+    @rule(name=IDS, query=st.sampled_from(["q1", "q2", "q3"]))
+    def ask(self, name: str, query: str) -> None:
+        request = QueryRequest(id=query, instance_id=name, entry=b"?", lifetime=20 * SECOND)
+        self.same([self.run(store.ask([request])) for store in self.stores], "ask")
+
+    @rule(session=SESSIONS)
+    def claim_queries(self, session: str) -> None:
+        claim = QueryClaim(
+            session_id=session, queues=("default",), offers=(Offer("flow", 1),), limit=100
+        )
+        answers = [self.run(store.claim_queries(claim)) for store in self.stores]
+        keyed = [sorted((task.id, task.run_id, task.turn) for task in a) for a in answers]
+        self.same(keyed, "queries claimed")
+
+    @rule(query=st.sampled_from(["q1", "q2", "q3"]), read=st.booleans())
+    def answer(self, query: str, read: bool) -> None:
+        for store in self.stores:
+            self.run(store.answer([QueryAnswer(id=query, result=query.encode())]))
+        if read:
+            results = [self.run(store.read_answers([query, "q1"])) for store in self.stores]
+            self.same(results, "answers")
+
+    @rule(per_second=st.sampled_from([None, 0.5, 2.0]))
+    def limit(self, per_second: float | None) -> None:
+        limit = None
+        if per_second is not None:
+            limit = QueueLimit(queue="limited", per_second=per_second, burst=2)
+        for store in self.stores:
+            assert isinstance(store, QueueControl)
+            self.run(store.set_queue_limit("limited", limit))
+
+    @rule(name=IDS, repeated=st.booleans())
+    def start_with_message(self, name: str, repeated: bool) -> None:
+        run_id = self.fresh("run")
+        message = Message(
+            instance_id=name,
+            message_id="with-start" if repeated else self.fresh("with-start"),
+            entry=b"message",
+        )
+        results = [
+            self.run(h.start(name, run_id=run_id, if_running="use_existing", messages=(message,)))
+            for h in self.harnesses
+        ]
+        self.same(results, "start with a message")
 
     @rule(name=IDS, action=st.sampled_from(list(Action)))
     def control(self, name: str, action: Action) -> None:
@@ -357,6 +430,11 @@ class Agreement(RuleBasedStateMachine):
                     history,
                 )
             shown.append(runs)
+        updates = [
+            [self.run(store.read_updates(name, ["a", "b", "u"])) for name in "abc"]
+            for store in self.stores
+        ]
+        assert updates[0] == updates[1], "updates"
         assert list(shown[0]) == list(shown[1]), "runs in order"
         for run_id, one in shown[0].items():
             assert one == shown[1][run_id], run_id

@@ -5,15 +5,20 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+from typing import Any
+
 from perdure import Failure, Retry
 
+from ..contract import QueueControl
 from ..history import ActivityFailed, decode_event
 from ..records import (
     ActivityResult,
     ActivityTask,
     CancelActivity,
+    CommitResult,
     Heartbeat,
     HeartbeatResult,
+    QueueLimit,
     TurnTask,
 )
 from ._harness import SECOND, Harness, case, expect, expect_true
@@ -201,3 +206,134 @@ async def a_finished_run_drops_its_activities(t: Harness) -> None:
     await t.applied(turn, turn=2, consumed=(), finish=t.finish(turn))
     expect(await t.backend.heartbeat([_beat(task)]), [HeartbeatResult.GONE], "running one")
     expect(await t.claim_activities(), [], "waiting one")
+
+
+@case
+async def the_greatest_priority_is_claimed_first(t: Harness) -> None:
+    await t.session()
+    await t.start("a")
+    task = await t.claim_one()
+    new = tuple(t.activity(n, priority=p) for n, p in ((1, 0), (2, 5), (3, -1), (4, 5)))
+    await t.applied(task, activities=new, release=True)
+    order = [(await t.claim_activity(limit=1)).number for _ in range(4)]
+    expect(order, [2, 4, 1, 3], "order")
+
+
+@case
+async def headers_travel_with_an_activity(t: Harness) -> None:
+    await t.session()
+    await t.scheduled("a", headers={"trace": b"\x00\xff"})
+    expect((await t.claim_activity()).headers, {"trace": b"\x00\xff"}, "headers")
+
+
+@case
+async def a_catch_all_claims_every_activity(t: Harness) -> None:
+    await t.session()
+    await t.scheduled("a", name="never-heard-of")
+    expect(await t.claim_activities(), [], "by name")
+    expect(len(await t.claim_activities(names=("*",))), 1, "by the catch-all")
+
+
+@case
+async def a_failure_alone_is_judged_by_the_retry_policy(t: Harness) -> None:
+    await t.session()
+    await t.scheduled("a", retry=Retry(attempts=2, interval=5))
+    attempt = await t.claim_activity()
+    failed = ActivityResult(
+        run_id=attempt.run_id, number=1, token=attempt.token, failure=Failure("E", "first")
+    )
+    expect(await t.backend.settle([failed]), [True], "first failure")
+    expect(await t.claim_activities(), [], "not before its interval")
+    t.clock.advance(6)
+    attempt = await t.claim_activity()
+    expect(attempt.attempt, 2, "attempt")
+    last = ActivityResult(
+        run_id=attempt.run_id, number=1, token=attempt.token, failure=Failure("E", "second")
+    )
+    expect(await t.backend.settle([last]), [True], "second failure")
+    task = await t.claim_one()
+    event = decode_event(task.inbox[-1].entry)
+    expect(event, ActivityFailed(1, Failure("E", "second")), "outcome")
+
+
+@case
+async def a_detached_attempt_outlives_its_session(t: Harness) -> None:
+    await t.session()
+    await t.scheduled("a", start_to_close=60 * SECOND)
+    attempt = await t.claim_activity()
+    token: dict[str, Any] = {"run_id": attempt.run_id, "number": 1, "token": attempt.token}
+    expect(await t.backend.settle([ActivityResult(**token, detach=True)]), [True], "detach")
+    await t.backend.end_session("s1")
+    await t.session("s2")
+    expect(await t.claim_activities("s2"), [], "nobody else gets it")
+    beats = await t.backend.heartbeat([Heartbeat(**token, alive=True)])
+    expect(beats, [HeartbeatResult.GO_ON], "heartbeat")
+    settled = await t.backend.settle([ActivityResult(**token, entry=t.completed())])
+    expect(settled, [True], "outcome from elsewhere")
+    expect(len((await t.claim_one("s2")).inbox), 1, "the outcome wakes the instance")
+
+
+@case
+async def a_detached_attempt_times_out(t: Harness) -> None:
+    await t.session(lease=1000)
+    await t.scheduled("a", start_to_close=60 * SECOND, retry=Retry.never)
+    attempt = await t.claim_activity()
+    token: dict[str, Any] = {"run_id": attempt.run_id, "number": 1, "token": attempt.token}
+    await t.backend.settle([ActivityResult(**token, detach=True)])
+    t.clock.advance(61)
+    await t.backend.sweep("s1", 100)
+    settled = await t.backend.settle([ActivityResult(**token, entry=t.completed())])
+    expect(settled, [False], "too late")
+    expect(len((await t.claim_one()).inbox), 1, "the time-out wakes the instance")
+
+
+# --- limits of queues (an optional protocol) ------------------------------------------------
+
+
+def _limited(t: Harness) -> QueueControl | None:
+    return t.backend if isinstance(t.backend, QueueControl) else None
+
+
+@case
+async def a_queues_limit_holds_back_claims(t: Harness) -> None:
+    control = _limited(t)
+    if control is None:
+        return
+    await t.session(lease=1000)
+    await control.set_queue_limit("default", QueueLimit(queue="default", per_second=1.0, burst=2))
+    expect(
+        await control.queue_limits(),
+        [QueueLimit(queue="default", per_second=1.0, burst=2)],
+        "limits",
+    )
+    await t.start("a")
+    task = await t.claim_one()
+    new = [t.activity(n) for n in range(1, 6)]
+    free = t.activity(6, queue="free", priority=-1)
+    await t.applied(task, activities=(*new, free), release=True)
+    queues = ("default", "free")
+    first = await t.claim_activities(queues=queues)
+    expect(sorted(one.number for one in first), [1, 2, 6], "a burst, and the free queue")
+    expect(await t.claim_activities(queues=queues), [], "no more for now")
+    report = await t.backend.sweep("s1", 100)
+    expect(report.next_due, t.clock.time + SECOND, "when the next may start")
+    t.clock.advance(1)
+    expect(len(await t.claim_activities(queues=queues)), 1, "one a second")
+    await control.set_queue_limit("default", None)
+    expect(len(await t.claim_activities(queues=queues)), 2, "without a limit")
+
+
+@case
+async def a_queues_limit_defers_starts_of_its_own_session(t: Harness) -> None:
+    control = _limited(t)
+    if control is None:
+        return
+    await t.session()
+    await control.set_queue_limit("default", QueueLimit(queue="default", per_second=1.0, burst=1))
+    await t.start("a")
+    task = await t.claim_one()
+    new = tuple(t.activity(n, token=f"token{n}") for n in (1, 2))
+    outcome = (await t.commit_items(t.turn(task, activities=new)))[0]
+    expect((outcome.result, outcome.deferred), (CommitResult.APPLIED, (2,)), "deferred")
+    pending = await t.backend.pending(task.run_id)
+    expect([a.state for a in pending.activities], ["running", "waiting"], "states")

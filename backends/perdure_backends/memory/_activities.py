@@ -58,8 +58,7 @@ def claim_activities(state: State, claim: ActivityClaim) -> list[ActivityTask]:
     tasks: list[ActivityTask] = []
     limit = min(claim.limit, 1) if claim.alone else claim.limit
     any_name = "*" in claim.names
-    # The sort is stable: of one priority, the longest waiting goes first.
-    for key, row in sorted(state.waiting.items(), key=lambda item: -item[1].new.priority):
+    for key, row in sorted(state.waiting.items(), key=_rank):
         if len(tasks) >= limit:
             break
         if (
@@ -79,6 +78,12 @@ def claim_activities(state: State, claim: ActivityClaim) -> list[ActivityTask]:
         state.set_deadline(row, now)
         tasks.append(_task(row, alone=claim.alone))
     return tasks
+
+
+def _rank(item: tuple[tuple[str, int], ActivityRow]) -> tuple[int, int, int, int]:
+    """The greatest priority first; of one priority, the longest waiting."""
+    row = item[1]
+    return -row.new.priority, row.due_at, row.run.serial, row.new.number
 
 
 def _task(row: ActivityRow, *, alone: bool) -> ActivityTask:
