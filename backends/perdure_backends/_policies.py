@@ -72,10 +72,10 @@ class Bucket:
         """Uses some up, just after :meth:`available`."""
         self.level -= count
 
-    def next_at(self, now: int) -> int:
-        """When the next start is allowed."""
+    def next_at(self, now: int) -> int | None:
+        """When the next start will be allowed; ``None`` when one is allowed already."""
         if self.available(now) >= 1:
-            return now
+            return None
         return now + max(1, round((1 - self.level) / self.limit.per_second * 1e6))
 
 

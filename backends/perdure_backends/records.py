@@ -323,8 +323,9 @@ class UpdateAnswer(Record, frozen=True):
 class Park(Record, frozen=True):
     """Why a run is kept aside until fitting code, or an operator, comes.
 
-    ``reason`` is one of ``mismatch``, ``payload``, ``newer_history``, ``history_limit``,
-    ``blocked``, ``stuck``, ``crashes``, ``internal``; ``details`` holds the facts by name.
+    ``reason`` is one of ``mismatch``, ``nondeterministic``, ``payload``, ``newer_history``,
+    ``history_limit``, ``blocked``, ``stuck``, ``crashes``, ``internal``; ``details`` holds the
+    facts by name.
     """
 
     reason: str

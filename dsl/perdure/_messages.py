@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 H = TypeVar("H")
-R = TypeVar("R")
+# Covariant although handlers take it: `print(f"{await handle.query(progress)}")` asks for a
+# Query[object] in mypy's eyes, and what a handler returns is checked against the query itself.
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
@@ -110,7 +112,7 @@ def any_signal_handler(function: Callable[[str, Any], H]) -> Callable[[str, Any]
     return function
 
 
-class Query(Generic[R]):
+class Query(Generic[R_co]):
     """A question to an instance: ``progress = Query("progress", int)``.
 
     Answered by the function that the workflow registers with ``@progress.handler``, from the
@@ -125,12 +127,12 @@ class Query(Generic[R]):
     argument_type: Any = None
     takes_argument = False
 
-    def __init__(self, name: str, type: TypeForm[R]) -> None:
+    def __init__(self, name: str, type: TypeForm[R_co]) -> None:
         self.name = check_name(name)
         self.type: Any = type
         self._types = _Serializers()
 
-    def handler(self, function: Callable[[], R]) -> Callable[[], R]:
+    def handler(self, function: Callable[[], R_co]) -> Callable[[], R_co]:
         """Registers the function that answers, inside a workflow, before its first ``await``."""
         current(f"{self!r}.handler").on_query(self, function)
         return function
@@ -147,7 +149,7 @@ class Query(Generic[R]):
         return f"{type(self).__name__}({self.name!r})"
 
 
-class QueryWith(Query[R], Generic[A, R]):
+class QueryWith(Query[R_co], Generic[A, R_co]):
     """A query with an argument: ``stock = QueryWith("stock", str, int)``.
 
     Args:
@@ -158,19 +160,19 @@ class QueryWith(Query[R], Generic[A, R]):
 
     takes_argument = True
 
-    def __init__(self, name: str, argument: TypeForm[A], type: TypeForm[R]) -> None:
+    def __init__(self, name: str, argument: TypeForm[A], type: TypeForm[R_co]) -> None:
         super().__init__(name, type)
         self.argument_type = argument
 
     def handler(  # type: ignore[override]  # a handler of this kind takes the argument
-        self, function: Callable[[A], R]
-    ) -> Callable[[A], R]:
+        self, function: Callable[[A], R_co]
+    ) -> Callable[[A], R_co]:
         """See :meth:`Query.handler`; the function gets the argument."""
         current(f"{self!r}.handler").on_query(self, function)
         return function
 
 
-class Update(Generic[A, R]):
+class Update(Generic[A, R_co]):
     """A request that an instance carries out: ``price = Update("price", Price, Receipt)``.
 
     Validated before it is accepted, answered with a result or a typed failure, and carried out
@@ -182,7 +184,7 @@ class Update(Generic[A, R]):
         result: type of its result.
     """
 
-    def __init__(self, name: str, argument: TypeForm[A], result: TypeForm[R]) -> None:
+    def __init__(self, name: str, argument: TypeForm[A], result: TypeForm[R_co]) -> None:
         self.name = check_name(name)
         self.argument_type: Any = argument
         self.result_type: Any = result
@@ -191,10 +193,10 @@ class Update(Generic[A, R]):
 
     @overload
     def handler(
-        self, function: Callable[[A], Coroutine[Any, Any, R]]
-    ) -> Callable[[A], Coroutine[Any, Any, R]]: ...
+        self, function: Callable[[A], Coroutine[Any, Any, R_co]]
+    ) -> Callable[[A], Coroutine[Any, Any, R_co]]: ...
     @overload
-    def handler(self, function: Callable[[A], R]) -> Callable[[A], R]: ...
+    def handler(self, function: Callable[[A], R_co]) -> Callable[[A], R_co]: ...
     def handler(self, function: Callable[[A], Any]) -> Callable[[A], Any]:
         """Registers the function that carries it out, before the workflow's first ``await``.
 

@@ -42,7 +42,7 @@ def lines_of(ledger: Path) -> list[str]:
 
 async def lines_in(ledger: Path, count: int) -> None:
     """Waits until the steps have written so many lines."""
-    while len(lines_of(ledger)) < count:  # noqa: ASYNC110  (another process writes them)
+    while len(lines_of(ledger)) < count:
         await asyncio.sleep(0.02)
 
 

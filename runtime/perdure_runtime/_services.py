@@ -88,9 +88,11 @@ class Services:
         rng: for jitter and seeds; never for anything secret.
         run_aside: runs a coroutine where a blocked event loop does not stop it.
         watchdog: whether turns are guarded by a thread (not in simulations).
+        guard: whether calls of workflow code are judged at all.
     """
 
     new_id: Callable[[], str] = new_id
     rng: random.Random = dataclasses.field(default_factory=random.SystemRandom)
     run_aside: Callable[[Main, str], Running] = _thread_run
     watchdog: bool = True
+    guard: bool = True

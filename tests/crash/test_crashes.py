@@ -167,7 +167,7 @@ def test_a_workflow_that_kills_its_worker_is_parked(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
 
     async def main() -> None:
-        async with connect(url) as backend, keep_running(url):
+        async with connect(url) as backend, keep_running(url, "--no-guard"):
             client = Client(backend)
             killer = await client.start(is_a_killer, str(tmp_path / "note"))
             async with asyncio.timeout(60):

@@ -150,6 +150,7 @@ class Simulation:
             rng=random.Random(self.rng.getrandbits(64)),
             run_aside=TaskRun,
             watchdog=False,
+            guard=False,
         )
 
     def note(self, text: str) -> None:

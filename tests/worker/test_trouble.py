@@ -208,7 +208,9 @@ async def returns_nonsense() -> int:
 )
 def test_wrong_code_parks_and_the_worker_goes_on(run: Run, flow: Any, reason: str) -> None:
     async def main() -> None:
-        async with run(workflows=[flow, other], activities=[a], deadlock_timeout=0.3) as app:
+        async with run(
+            workflows=[flow, other], activities=[a], deadlock_timeout=0.3, guard=False
+        ) as app:
             handle = await app.start(flow)
             await parked(handle)
             park = (await handle.describe()).park

@@ -328,7 +328,8 @@ def _next_due(state: State, session_id: str) -> int | None:
     times += [heap[0][0] for heap in (state.due, state.later) if heap]
     times += [query.expires_at for query in state.queries.values()]
     now = state.clock()
-    times += [bucket.next_at(now) for bucket in state.limited_and_waiting()]
+    limited = [bucket.next_at(now) for bucket in state.limited_and_waiting()]
+    times += [at for at in limited if at is not None]
     return min(times) if times else None
 
 

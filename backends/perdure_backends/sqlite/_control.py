@@ -139,7 +139,7 @@ def sweep(tx: Tx, session_id: str, limit: int, since: int) -> SweepReport:
     if tx.execute(SQL["retries_due"], (since, tx.now)).fetchone()[0]:
         tx.topics.add(ACTIVITIES)
     tx.execute(SQL["forget_queries"], (tx.now,))
-    waiting = [bucket_of(row) for row in tx.execute(SQL["limited_and_waiting"])]
+    waiting = [bucket_of(row) for row in tx.execute(SQL["limited_and_waiting"], (tx.now,))]
     if any(bucket.available(tx.now) >= 1 for bucket in waiting):
         tx.topics.add(ACTIVITIES)
     lost = _lost_sessions(tx, session_id)
@@ -155,7 +155,7 @@ def nothing_due(
     conn: sqlite3.Connection, session_id: str, now: int, since: int
 ) -> SweepReport | None:
     """The report of a sweep that would do nothing; ``None`` when there may be something to do."""
-    parameters = (now, now, now, since, now, now, session_id)
+    parameters = (now, now, now, since, now, now, now, session_id)
     busy = conn.execute(SQL["anything_due"], parameters).fetchone()[0]
     if busy:
         return None

@@ -77,7 +77,7 @@ SELECT EXISTS (SELECT 1 FROM timers WHERE due_at <= ?)
   OR EXISTS (SELECT 1 FROM activities WHERE owner IS NULL AND due_at > ? AND due_at <= ?)
   OR EXISTS (SELECT 1 FROM queries WHERE expires_at <= ?)
   OR EXISTS (SELECT 1 FROM queue_limits WHERE queue IN
-    (SELECT queue FROM activities WHERE owner IS NULL))
+    (SELECT queue FROM activities WHERE owner IS NULL AND due_at <= ?))
   OR EXISTS (SELECT 1 FROM sessions WHERE id <> ?)
 
 -- name: suspects
@@ -208,7 +208,7 @@ UPDATE queue_limits SET level = ?, at = ? WHERE queue = ?
 
 -- name: limited_and_waiting
 SELECT queue, per_second, burst, level, at FROM queue_limits
-WHERE queue IN (SELECT queue FROM activities WHERE owner IS NULL)
+WHERE queue IN (SELECT queue FROM activities WHERE owner IS NULL AND due_at <= ?)
 
 -- name: disown_run
 UPDATE runs SET owner = NULL, token = NULL, executing = 0,

@@ -6,8 +6,10 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
+from .._context import find_context
 from .._errors import PayloadError, PayloadTooLargeError
 from ._json import Converter, JsonConverter, Serializer
 
@@ -89,29 +91,40 @@ class DataConverter:
         return stored
 
 
+def _unguarded() -> AbstractContextManager[None]:
+    """Converters and codecs of users may draw random numbers, even while a workflow runs."""
+    context = find_context()
+    return nullcontext() if context is None else context.unguarded()
+
+
 class _Guarded:
     __slots__ = ("_inner", "_owner", "_plain", "_what")
 
     def __init__(self, inner: Serializer, owner: DataConverter, what: str) -> None:
         self._inner = inner
         self._owner = owner
-        self._plain = not owner.codecs
+        self._plain = not owner.codecs and isinstance(owner.converter, JsonConverter)
         self._what = what
 
     def encode(self, value: Any, /) -> bytes:
-        return self._guard(self._inner.encode(value))
+        if self._plain:
+            return self._limited(self._inner.encode(value))
+        with _unguarded():
+            return self._limited(self._owner.wrap(self._inner.encode(value)))
 
     def encode_checked(self, value: Any, /) -> bytes:
-        return self._guard(self._inner.encode_checked(value))
+        if self._plain:
+            return self._limited(self._inner.encode_checked(value))
+        with _unguarded():
+            return self._limited(self._owner.wrap(self._inner.encode_checked(value)))
 
     def decode(self, payload: bytes, /) -> Any:
-        if payload[:1] == _MARK:
-            payload = self._owner.unwrap(payload)
-        return self._inner.decode(payload)
+        if self._plain and payload[:1] != _MARK:
+            return self._inner.decode(payload)
+        with _unguarded():
+            return self._inner.decode(self._owner.unwrap(payload))
 
-    def _guard(self, payload: bytes) -> bytes:
-        if not self._plain:
-            payload = self._owner.wrap(payload)
+    def _limited(self, payload: bytes) -> bytes:
         if len(payload) > self._owner.limit:
             raise PayloadTooLargeError(
                 f"{self._what}: {len(payload):,} bytes are over the limit of "

@@ -10,7 +10,7 @@ import dataclasses
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -98,6 +98,14 @@ class WorkflowCalls:
     def time(self) -> float:
         """The turn's time in seconds since the epoch."""
         return self._loop.time()
+
+    def active_guard(self) -> Any:
+        """What judges the code's calls; ``None`` while they may do what they like."""
+        return self._execution.guard
+
+    def unguarded(self) -> AbstractContextManager[None]:
+        """While something runs that is not the workflow's own code."""
+        return self._execution.unguarded()
 
     def info(self) -> WorkflowInfo:
         """See :func:`perdure.info`."""

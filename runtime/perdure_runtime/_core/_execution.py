@@ -37,6 +37,7 @@ from perdure import (
     Inbound,
     Middleware,
     NonDeterminismError,
+    NonDeterministicCall,
     PayloadError,
     Workflow,
 )
@@ -94,6 +95,7 @@ class Execution:
         strict: changed arguments at a replay are a mismatch and not a warning.
         middleware: around the workflow, its calls and its handlers.
         history_limit: events from which on the run is put aside; none by default.
+        guard: what judges calls of the code while it runs; told when it runs, opaque else.
 
     Attributes:
         tainted: a query or validator has changed what it must not: the copy in memory is void.
@@ -110,6 +112,7 @@ class Execution:
         strict: bool = False,
         middleware: Sequence[Middleware] = (),
         history_limit: int | None = None,
+        guard: Any = None,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -120,7 +123,7 @@ class Execution:
         self.replaying = False
         self.current_fault: Fault | None = None
         self.tainted = False
-        self.guarded = True
+        self.guard = guard
         self.started_at = started_at
         self.middleware = tuple(middleware)
         self.timer_name = ""
@@ -133,6 +136,7 @@ class Execution:
         self.loop = self._loop = WorkflowLoop(0, self._arm, self._disarm)  # type: ignore[abstract]
         self.calls = WorkflowCalls(self, converter)
         self._loop.workflow_context = self.calls
+        self._loop.guard = guard
         self._main: asyncio.Task[Any] | None = None
         self._cancel_requested = False
         self._next_number = 0
@@ -590,11 +594,11 @@ class Execution:
     @contextlib.contextmanager
     def unguarded(self) -> Generator[None]:
         """Code that may do what is not deterministic: its outcome is recorded."""
-        before, self.guarded = self.guarded, False
+        before, self.guard = self.guard, None
         try:
             yield
         finally:
-            self.guarded = before
+            self.guard = before
 
     def forget(self, number: int) -> None:
         """The command waits for nothing any more."""
@@ -605,7 +609,11 @@ class Execution:
 
     def fault(self, error: BaseException) -> None:
         """Parks the instance for an error that its code can't be told."""
-        reason = "payload" if isinstance(error, PayloadError) else "internal"
+        reason = "internal"
+        if isinstance(error, PayloadError):
+            reason = "payload"
+        elif isinstance(error, NonDeterministicCall):
+            reason = "nondeterministic"
         self.set_fault(Fault(reason, str(error), {}, error))
 
     def set_fault(self, fault: Fault) -> None:

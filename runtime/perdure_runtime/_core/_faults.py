@@ -15,7 +15,8 @@ class Fault:
     """The reason, as :class:`perdure_backends.records.Park` names it, and the facts.
 
     Attributes:
-        reason: ``mismatch``, ``payload``, ``newer_history``, ``stuck``, ``blocked``, ``internal``.
+        reason: ``mismatch``, ``nondeterministic``, ``payload``, ``newer_history``,
+            ``history_limit``, ``stuck``, ``blocked``, ``internal``.
         message: for people.
         details: the facts by name.
         error: the exception behind it, if there is one.

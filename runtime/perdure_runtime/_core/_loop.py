@@ -79,6 +79,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.microseconds = 0
         self.closing = False
         self.read_only = False
+        self.guard: Any = None
         self._seed = seed & _MASK
         self._arm = arm
         self._disarm = disarm
@@ -100,10 +101,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         task = _swap_current_task(outer, None) if _SWAPS_TASK and outer is not None else None
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._own_generator, finalizer=None)
+        guard = self.guard
+        if guard is not None:
+            guard.enter()
         _events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
         try:
             yield
         finally:
+            if guard is not None:
+                guard.leave()
             _events._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
             sys.set_asyncgen_hooks(*hooks)
             if _SWAPS_TASK and outer is not None:

@@ -123,7 +123,8 @@ class ActivityRunner:
         if self._bucket is None:
             return None
         now = self._micros()
-        return (self._bucket.next_at(now) - now) / 1e6
+        at = self._bucket.next_at(now)
+        return None if at is None else (at - now) / 1e6
 
     def _micros(self) -> int:
         return int(self._loop.time() * 1e6)

@@ -38,6 +38,7 @@ from perdure_backends.records import (
 from .._client import Client
 from .._core import Execution
 from .._durations import as_seconds
+from .._guard import Guard, install, uninstall
 from .._registry import Registry, Resources, build_id
 from .._services import Services
 from ._activities import BEATS, ActivityRunner
@@ -82,6 +83,9 @@ class Worker:
             mapping by type.
         max_activities_per_second: how many activities this worker starts in a second; no limit by
             default.
+        guard: whether calls that give another answer at a replay (clock, randomness, files,
+            threads …) raise ``NonDeterministicCall`` in workflow code.
+        guard_allow: modules or packages whose calls the guard does not judge.
         history_limit: events from which on an instance is put aside with advice (200,000 by
             default); ``None`` for no limit.
 
@@ -112,6 +116,8 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         resources: Iterable[object] | Mapping[Any, object] = (),
         max_activities_per_second: float | None = None,
+        guard: bool = True,
+        guard_allow: Iterable[str] = (),
         history_limit: int | None = 200_000,
         services: Services | None = None,
     ) -> None:
@@ -138,6 +144,8 @@ class Worker:
         self._registry = Registry(
             workflows, activities, converter or DataConverter(), self._resources
         )
+        self._workflows = workflows
+        self._guard = Guard(guard_allow) if guard and self._services.guard else None
         self._rate = max_activities_per_second
         self._history_limit = history_limit
         self._queues = tuple(check_queue(queue) for queue in queues)
@@ -198,6 +206,8 @@ class Worker:
             self._watchdog = Watchdog(self._deadlock, self._give_up)
             self._watchdog.start()
         await self._begin()
+        if self._guard is not None:
+            install(self._workflows)
         return self
 
     async def __aexit__(
@@ -296,6 +306,7 @@ class Worker:
             strict=self._strict,
             middleware=self._middleware,
             history_limit=self._history_limit,
+            guard=self._guard,
         )
 
     def _spawn(
@@ -341,6 +352,8 @@ class Worker:
             await self._turns.drain()
         finally:
             self._session = None
+            if self._guard is not None:
+                uninstall()
             self._activities.close()
             try:
                 await session.close()

@@ -39,6 +39,8 @@ def add_to(group: click.Group) -> None:
 @click.option("--drain", default=30.0, show_default=True, help="Seconds to finish what runs.")
 @click.option("--build", default=None, help="Id of the code; a hash of its source by default.")
 @click.option("--strict", is_flag=True, help="Changed arguments at a replay are a mismatch.")
+@click.option("--rate", type=float, default=None, help="Activities that may start in a second.")
+@click.option("--no-guard", is_flag=True, help="Don't judge what workflow code calls.")
 @click.option("--log-level", default="INFO", show_default=True)
 @click.option("--reload", is_flag=True, help="Restart when source files change (development).")
 @run_async
@@ -52,6 +54,8 @@ async def worker(
     drain: float,
     build: str | None,
     strict: bool,
+    rate: float | None,
+    no_guard: bool,
     log_level: str,
     reload: bool,
 ) -> None:
@@ -82,6 +86,8 @@ async def worker(
             drain_timeout=drain,
             build=build,
             strict=strict,
+            max_activities_per_second=rate,
+            guard=not no_guard,
             exit_when_blocked=True,
         )
         logging.getLogger("perdure.runtime").info(

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure import ContinueAsNew, DataConverter, Failure, PayloadError, Serializer
+from perdure import (
+    ContinueAsNew,
+    DataConverter,
+    Failure,
+    NonDeterministicCall,
+    PayloadError,
+    Serializer,
+)
 from perdure.extension import CATCH_ALL, record_error
 from perdure_backends.history import (
     WorkflowCompleted,
@@ -71,6 +78,9 @@ class Completion:
             return WorkflowContinuedAsNew(
                 number, self._owner.next_run_id(), name, version, error.payload
             )
+        if isinstance(error, NonDeterministicCall):
+            self._owner.fault(error)  # mended code goes on from here
+            return None
         if error is not None:
             failure = record_error(error, self._converter, with_stack=not replaying)
             return WorkflowFailed(number, failure)
