@@ -34,7 +34,7 @@ PUBLIC = [
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 def test_all_lists_what_is_exported(module: object) -> None:
     source = Path(str(getattr(module, "__file__", ""))).read_text(encoding="utf-8")
-    exported = set(re.findall(r"^from .* import \w+ as (\w+)$", source, re.M))
+    exported = set(re.findall(r"^ *from .* import \w+ as (\w+)$", source, re.M))
     names: list[str] = getattr(module, "__all__", [])
     assert set(names) == exported
     assert len(names) == len(set(names))

@@ -3,6 +3,9 @@
 PYTEST_DONT_REWRITE
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from ._activity import Activity as Activity
 from ._activity import ActivityOptions as ActivityOptions
 from ._activity import AsyncActivity as AsyncActivity
@@ -17,7 +20,6 @@ from ._activity_context import is_cancelled as is_cancelled
 from ._activity_context import last_heartbeat as last_heartbeat
 from ._activity_context import raise_if_cancelled as raise_if_cancelled
 from ._call import Call as Call
-from ._channels import Channel as Channel
 from ._combine import TaskGroup as TaskGroup
 from ._combine import as_completed as as_completed
 from ._combine import fan_out as fan_out
@@ -28,7 +30,6 @@ from ._conversion import Converter as Converter
 from ._conversion import DataConverter as DataConverter
 from ._conversion import JsonConverter as JsonConverter
 from ._conversion import Serializer as Serializer
-from ._durable_errors import durable_error as durable_error
 from ._duration import Duration as Duration
 from ._errors import ActivityCancelledError as ActivityCancelledError
 from ._errors import ActivityError as ActivityError
@@ -101,30 +102,65 @@ from ._futures import SignalFuture as SignalFuture
 from ._futures import TimerFuture as TimerFuture
 from ._futures import WorkflowFuture as WorkflowFuture
 from ._injection import inject as inject
-from ._instances import Instance as Instance
-from ._instances import instance as instance
 from ._log import logger as logger
 from ._messages import Query as Query
 from ._messages import QueryWith as QueryWith
 from ._messages import Signal as Signal
 from ._messages import Update as Update
 from ._messages import any_signal_handler as any_signal_handler
-from ._middleware import Inbound as Inbound
-from ._middleware import Middleware as Middleware
-from ._middleware import Outbound as Outbound
-from ._middleware import Propagate as Propagate
 from ._retry import Retry as Retry
-from ._saga import Saga as Saga
-from ._select import Case as Case
-from ._select import case as case
-from ._select import select as select
-from ._select import sending as sending
-from ._timers import ResettableTimer as ResettableTimer
 from ._workflow import Workflow as Workflow
 from ._workflow import WorkflowOptions as WorkflowOptions
 from ._workflow import workflow as workflow
 
 __version__ = "0.1.0"
+
+# Loaded when first used: a process that only starts workflows needs none of them.
+if TYPE_CHECKING:
+    from ._channels import Channel as Channel
+    from ._durable_errors import durable_error as durable_error
+    from ._instances import Instance as Instance
+    from ._instances import instance as instance
+    from ._middleware import Inbound as Inbound
+    from ._middleware import Middleware as Middleware
+    from ._middleware import Outbound as Outbound
+    from ._middleware import Propagate as Propagate
+    from ._saga import Saga as Saga
+    from ._select import Case as Case
+    from ._select import case as case
+    from ._select import select as select
+    from ._select import sending as sending
+    from ._timers import ResettableTimer as ResettableTimer
+
+_LATER: Final = {
+    "Channel": "_channels",
+    "durable_error": "_durable_errors",
+    "Instance": "_instances",
+    "instance": "_instances",
+    "Inbound": "_middleware",
+    "Middleware": "_middleware",
+    "Outbound": "_middleware",
+    "Propagate": "_middleware",
+    "Saga": "_saga",
+    "Case": "_select",
+    "case": "_select",
+    "select": "_select",
+    "sending": "_select",
+    "ResettableTimer": "_timers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Activity",

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -42,8 +41,7 @@ Executor: TypeAlias = Literal["thread", "process"]
 CancellationType: TypeAlias = Literal["try", "wait", "abandon"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ActivityOptions:
+class ActivityOptions(msgspec.Struct, frozen=True):
     """How an activity is run. Durations are seconds or ``timedelta``.
 
     Attributes:
@@ -161,7 +159,7 @@ class Activity(Generic[P, R_co]):
             "local": local,
         }
         changed = {key: value for key, value in given.items() if value is not None}
-        options = dataclasses.replace(self.default_options, **cast("dict[str, Any]", changed))
+        options = msgspec.structs.replace(self.default_options, **cast("dict[str, Any]", changed))
         changed_activity: Activity[P, R_co] = self._variant(options, self.receiver)
         return changed_activity
 

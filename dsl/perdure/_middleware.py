@@ -5,10 +5,11 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
 
 from ._conversion import DataConverter, Serializer
 
@@ -20,8 +21,7 @@ T = TypeVar("T")
 Kind: TypeAlias = Literal["workflow", "activity", "signal", "query", "update"]
 
 
-@dataclasses.dataclass(slots=True)
-class Outbound:
+class Outbound(msgspec.Struct):
     """Something that is about to leave a client or a workflow.
 
     Attributes:
@@ -38,8 +38,7 @@ class Outbound:
     instance_id: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True):
     """Something that is about to run. Fields as for :class:`Outbound`.
 
     Attributes:

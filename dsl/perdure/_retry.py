@@ -5,18 +5,18 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from datetime import timedelta
 from typing import ClassVar
+
+import msgspec
 
 from ._duration import Duration, seconds
 from ._errors import InvalidOptionError
 from ._failure import Failure
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """A retry policy. Three attempts, 1 s apart, doubled, at most a minute, unless said otherwise.
 
     Args:

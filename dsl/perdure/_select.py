@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 from ._channels import Channel
 from ._context import current
@@ -20,7 +20,8 @@ R = TypeVar("R")
 D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
-Source = Awaitable[T] | Signal[T] | Channel[T] | asyncio.Queue[T]
+if TYPE_CHECKING:  # building the union costs more than all the rest of this module
+    Source = Awaitable[T] | Signal[T] | Channel[T] | asyncio.Queue[T]
 
 
 class Case(Generic[R_co]):

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import (
@@ -43,8 +42,7 @@ ParentClosePolicy: TypeAlias = Literal["terminate", "cancel", "abandon"]
 HandlerPolicy: TypeAlias = Literal["wait", "warn", "abandon"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkflowOptions:
+class WorkflowOptions(msgspec.Struct, frozen=True):
     """How an instance is started. Durations are seconds or ``timedelta``.
 
     Attributes:
@@ -167,7 +165,7 @@ class Workflow(Generic[P, R_co]):
             "retry": retry,
         }
         changed = {key: value for key, value in given.items() if value is not None}
-        return Workflow(self.definition, dataclasses.replace(self.default_options, **changed))
+        return Workflow(self.definition, msgspec.structs.replace(self.default_options, **changed))
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """The call as a value, for later starts.

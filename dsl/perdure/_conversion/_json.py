@@ -10,7 +10,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
 import sys
@@ -211,11 +210,11 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
         return [(f"{path}[{key!r}]", part) for key, part in items]
     if isinstance(value, msgspec.Struct):
         return [(f"{path}.{name}", getattr(value, name)) for name in value.__struct_fields__]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _dataclass_fields(value):
         return [
-            (f"{path}.{field.name}", getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if hasattr(value, field.name)
+            (f"{path}.{name}", getattr(value, name))
+            for name in _dataclass_fields(value)
+            if hasattr(value, name)
         ]
     if isinstance(value, (str, bytes, bytearray, enum.Enum)):
         return []
@@ -245,9 +244,15 @@ def _difference(value: Any, back: Any, path: str) -> tuple[str, str] | None:
     return None
 
 
+def _dataclass_fields(value: Any) -> dict[str, Any]:
+    """By name. Reading the attribute saves what importing ``dataclasses`` costs."""
+    fields: dict[str, Any] = getattr(value, "__dataclass_fields__", {})
+    return {} if isinstance(value, type) else fields
+
+
 def _is_object(value: Any) -> bool:
     return not isinstance(value, type) and (
-        isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value)
+        isinstance(value, msgspec.Struct) or hasattr(value, "__dataclass_fields__")
     )
 
 

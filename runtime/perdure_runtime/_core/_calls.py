@@ -6,13 +6,12 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from perdure import (
     Activity,
@@ -47,16 +46,14 @@ SUGGESTED_LENGTH: Final = 10_000
 SUGGESTED_SIZE: Final = 10 * 1024 * 1024
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scheduled:
+class Scheduled(NamedTuple):
     """An activity call of the current turn: the recorded command and the options behind it."""
 
     command: h.ActivityScheduled
     activity: Activity[Any, Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StartedChild:
+class StartedChild(NamedTuple):
     """A sub-workflow call of the current turn."""
 
     command: h.ChildScheduled

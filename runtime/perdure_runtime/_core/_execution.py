@@ -19,13 +19,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import dataclasses
 import functools
 import hashlib
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from perdure import (
@@ -56,8 +55,7 @@ from .machines import Completion, Machine, State, TimerMachine
 _log: Final = logging.getLogger("perdure.runtime")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TurnResult:
+class TurnResult(NamedTuple):
     """What a live turn did.
 
     Attributes:
@@ -77,10 +75,10 @@ class TurnResult:
     children: dict[int, StartedChild]
     end: h.WorkflowCompleted | h.WorkflowFailed | h.WorkflowContinuedAsNew | None
     fault: Fault | None
-    local: dict[int, Scheduled] = dataclasses.field(default_factory=dict[int, Scheduled])
-    published: bytes | None = None
-    rejected: tuple[tuple[str, Failure], ...] = ()
-    abandoned: tuple[str, ...] = ()
+    local: dict[int, Scheduled]
+    published: bytes | None
+    rejected: tuple[tuple[str, Failure], ...]
+    abandoned: tuple[str, ...]
 
 
 class Execution:

@@ -9,12 +9,10 @@ import asyncio
 import contextvars
 import functools
 import importlib
-import multiprocessing
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from perdure import (
@@ -32,6 +30,9 @@ from perdure import (
 )
 from perdure.extension import activity_context, record_error
 from perdure_backends.records import ActivityTask
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 _PLAIN: Final = DataConverter()
 _json_encoder: Final = msgspec.json.Encoder()
@@ -126,6 +127,9 @@ class Pools:
     def processes(self) -> ProcessPoolExecutor:
         """The process pool; its processes start fresh, they inherit nothing."""
         if self._processes is None:
+            import multiprocessing  # they cost milliseconds, and few activities ask for processes
+            from concurrent.futures import ProcessPoolExecutor
+
             context = multiprocessing.get_context("spawn")
             self._processes = ProcessPoolExecutor(mp_context=context)
         return self._processes
@@ -238,6 +242,8 @@ async def _run_in_process(attempt: Attempt, converter: DataConverter, pools: Poo
         plain = signature.converted(_PLAIN).encode(
             signature.bind(tuple(args), kwargs), checked=True
         )
+    from concurrent.futures.process import BrokenProcessPool
+
     try:
         ok, payload = await asyncio.get_running_loop().run_in_executor(
             pools.processes(), run_in_child, function.__module__, function.__qualname__, plain
