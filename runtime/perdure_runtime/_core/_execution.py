@@ -359,7 +359,13 @@ class Execution:
         if failure is None:
             return
         if self.replaying:
-            self._diverged(f"update {event.name!r}, which the code refuses: {failure.message}")
+            raise NonDeterminismError(
+                "the code refuses an update that was accepted",
+                workflow=self.workflow.name,
+                expected=f"update {event.name!r} accepted",
+                actual=failure.message,
+                turn=self.turn,
+            )
         self._reject(event, failure)
 
     def _deliverable(
