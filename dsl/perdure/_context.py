@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import uuid
 
     from ._activity import Activity
-    from ._messages import Query, Signal, Update
+    from ._messages import AnyQuery, Signal, Update
     from ._workflow import Workflow
 
 
@@ -102,7 +102,7 @@ class WorkflowContext(Protocol):
 
     def on_any_signal(self, handler: Callable[[str, Any], Any]) -> None: ...
 
-    def on_query(self, query: Query[Any], handler: Callable[..., Any]) -> None: ...
+    def on_query(self, query: AnyQuery[Any], handler: Callable[..., Any]) -> None: ...
 
     def on_update(self, update: Update[Any, Any], handler: Callable[[Any], Any]) -> None: ...
 

@@ -112,30 +112,16 @@ def any_signal_handler(function: Callable[[str, Any], H]) -> Callable[[str, Any]
     return function
 
 
-class Query(Generic[R_co]):
-    """A question to an instance: ``progress = Query("progress", int)``.
+class AnyQuery(Generic[R_co]):
+    """What queries have in common."""
 
-    Answered by the function that the workflow registers with ``@progress.handler``, from the
-    state after the last committed turn, on finished instances too. The function must not change
-    anything; what schedules, waits or mutates is refused.
-
-    Args:
-        name: what identifies it.
-        type: type of the answer.
-    """
-
-    argument_type: Any = None
     takes_argument = False
 
-    def __init__(self, name: str, type: TypeForm[R_co]) -> None:
+    def __init__(self, name: str, argument: Any, type: Any) -> None:
         self.name = check_name(name)
-        self.type: Any = type
+        self.type = type
+        self.argument_type = argument
         self._types = _Serializers()
-
-    def handler(self, function: Callable[[], R_co]) -> Callable[[], R_co]:
-        """Registers the function that answers, inside a workflow, before its first ``await``."""
-        current(f"{self!r}.handler").on_query(self, function)
-        return function
 
     def serializer(self, converter: DataConverter) -> Serializer:
         """The answer's serializer under a converter (made once)."""
@@ -149,7 +135,28 @@ class Query(Generic[R_co]):
         return f"{type(self).__name__}({self.name!r})"
 
 
-class QueryWith(Query[R_co], Generic[A, R_co]):
+class Query(AnyQuery[R_co]):
+    """A question to an instance: ``progress = Query("progress", int)``.
+
+    Answered by the function that the workflow registers with ``@progress.handler``, from the
+    state after the last committed turn, on finished instances too. The function must not change
+    anything; what schedules, waits or mutates is refused.
+
+    Args:
+        name: what identifies it.
+        type: type of the answer.
+    """
+
+    def __init__(self, name: str, type: TypeForm[R_co]) -> None:
+        super().__init__(name, None, type)
+
+    def handler(self, function: Callable[[], R_co]) -> Callable[[], R_co]:
+        """Registers the function that answers, inside a workflow, before its first ``await``."""
+        current(f"{self!r}.handler").on_query(self, function)
+        return function
+
+
+class QueryWith(AnyQuery[R_co], Generic[A, R_co]):
     """A query with an argument: ``stock = QueryWith("stock", str, int)``.
 
     Args:
@@ -161,12 +168,9 @@ class QueryWith(Query[R_co], Generic[A, R_co]):
     takes_argument = True
 
     def __init__(self, name: str, argument: TypeForm[A], type: TypeForm[R_co]) -> None:
-        super().__init__(name, type)
-        self.argument_type = argument
+        super().__init__(name, argument, type)
 
-    def handler(  # type: ignore[override]  # a handler of this kind takes the argument
-        self, function: Callable[[A], R_co]
-    ) -> Callable[[A], R_co]:
+    def handler(self, function: Callable[[A], R_co]) -> Callable[[A], R_co]:
         """See :meth:`Query.handler`; the function gets the argument."""
         current(f"{self!r}.handler").on_query(self, function)
         return function

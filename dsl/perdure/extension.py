@@ -11,6 +11,7 @@ from ._durable_errors import cause_of as cause_of
 from ._durable_errors import class_to_deliver as class_to_deliver
 from ._durable_errors import record_error as record_error
 from ._durable_errors import revive as revive
+from ._messages import AnyQuery as AnyQuery
 from ._names import CATCH_ALL as CATCH_ALL
 from ._names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from ._names import check_id as check_id
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_QUEUE",
     "ActivityContext",
     "ActivityDefinition",
+    "AnyQuery",
     "WorkflowContext",
     "WorkflowDefinition",
     "activity_context",

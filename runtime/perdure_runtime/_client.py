@@ -33,7 +33,7 @@ from perdure import (
     UsageError,
     Workflow,
 )
-from perdure.extension import CATCH_ALL, DEFAULT_QUEUE, check_id, check_queue
+from perdure.extension import CATCH_ALL, DEFAULT_QUEUE, AnyQuery, check_id, check_queue
 from perdure_backends import Backend, Listing, Liveness, QueueControl
 from perdure_backends import history as h
 from perdure_backends.records import (
@@ -500,7 +500,7 @@ class Handle(Generic[R_co]):
     ) -> T: ...
     @overload
     async def query(self, query: Query[T], /, *, timeout: Duration = 10.0) -> T: ...
-    async def query(self, query: Query[Any], /, *argument: Any, timeout: Duration = 10.0) -> Any:
+    async def query(self, query: AnyQuery[Any], /, *argument: Any, timeout: Duration = 10.0) -> Any:
         """Asks the workflow's code; answered from its state after the last committed turn.
 
         Any worker that has the workflow answers, for finished instances too.

@@ -20,7 +20,6 @@ from perdure import (
     Evicted,
     NonDeterminismError,
     Outbound,
-    Query,
     ReadOnlyError,
     Serializer,
     Signal,
@@ -32,6 +31,7 @@ from perdure import (
     WorkflowInfo,
     with_retries,
 )
+from perdure.extension import AnyQuery
 from perdure_backends import history as h
 
 from ._faults import Fault
@@ -293,7 +293,7 @@ class WorkflowCalls:
         self._refuse_read_only("register a handler")
         self._execution.signals.on_any_signal(handler)
 
-    def on_query(self, query: Query[Any], handler: Callable[..., Any]) -> None:
+    def on_query(self, query: AnyQuery[Any], handler: Callable[..., Any]) -> None:
         """See :meth:`perdure.Query.handler`."""
         self._refuse_read_only("register a handler")
         self._execution.queries.register(query, handler)

@@ -12,8 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from perdure import ContinueAsNew, Evicted, Failure, Inbound, Query, ReadOnlyError, Update
-from perdure.extension import record_error
+from perdure import ContinueAsNew, Evicted, Failure, Inbound, ReadOnlyError, Update
+from perdure.extension import AnyQuery, record_error
 from perdure_backends import history as h
 
 from ._purity import snapshot
@@ -103,9 +103,9 @@ class Queries:
     def __init__(self, execution: Execution, converter: DataConverter) -> None:
         self._execution = execution
         self._converter = converter
-        self._handlers: dict[str, tuple[Query[Any], Callable[..., Any]]] = {}
+        self._handlers: dict[str, tuple[AnyQuery[Any], Callable[..., Any]]] = {}
 
-    def register(self, query: Query[Any], handler: Callable[..., Any]) -> None:
+    def register(self, query: AnyQuery[Any], handler: Callable[..., Any]) -> None:
         """From now on ``handler`` answers."""
         self._handlers[query.name] = (query, handler)
 

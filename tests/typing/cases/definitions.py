@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from perdure import Retry, Signal, activity, workflow
+from perdure import (
+    Query,
+    QueryWith,
+    Retry,
+    Signal,
+    Update,
+    activity,
+    durable_error,
+    inject,
+    workflow,
+)
 
 
 @dataclasses.dataclass
@@ -57,3 +68,30 @@ async def elsewhere(order: Order) -> list[Invoice]:
 
 
 approval = Signal("approval", int | None)
+progress = Query("progress", int)
+stock = QueryWith("stock", str, int)
+price = Update("price", Order, Invoice)
+
+
+@workflow(retry=Retry.forever, unfinished_handlers="warn")
+async def careful(order: Order) -> Invoice:
+    return await render(order)
+
+
+class Database: ...
+
+
+@activity
+async def stored(order: Order, *, db: Database = inject()) -> int:
+    return 1
+
+
+@workflow.dynamic
+async def anything(arguments: list[Any]) -> Any:
+    return arguments
+
+
+@durable_error(retryable=False)
+class Declined(Exception):
+    def __init__(self, code: str) -> None:
+        self.code = code

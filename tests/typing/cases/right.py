@@ -12,13 +12,37 @@ from definitions import (
     add,
     approval,
     checkout,
+    anything,
+    careful,
     elsewhere,
     far_away,
     nightly,
+    price,
+    progress,
     render,
+    stock,
+    stored,
 )
 
-from perdure import TaskGroup, activity, as_completed, side_effect, workflow
+from perdure import (
+    Channel,
+    Retry,
+    Saga,
+    TaskGroup,
+    activity,
+    as_completed,
+    case,
+    fan_out,
+    instance,
+    publish,
+    select,
+    sending,
+    shielded,
+    side_effect,
+    timer,
+    with_retries,
+    workflow,
+)
 from perdure_runtime import Client, local
 
 
@@ -89,3 +113,65 @@ async def uses_generic() -> int:
     found = await generic([{"a": 1}])
     reveal_type(found)  # R: dict[str, list[int]]
     return sum(found["a"])
+
+
+async def language(channel: Channel[str], queue: asyncio.Queue[bytes]) -> None:
+    reveal_type(await stored(Order(1)))  # R: int
+    reveal_type(await careful.options(retry=Retry.never)(Order(1)))  # R: Invoice
+    reveal_type(await select(case(add(1, 2))))  # R: int
+    reveal_type(await select(case(approval, lambda value: str(value))))  # R: str
+    reveal_type(await select(case(channel)))  # R: str
+    reveal_type(await select(case(queue)))  # R: bytes
+    reveal_type(await select(case(timer(5), lambda _: 1.5)))  # R: float
+    reveal_type(await select(sending(channel, "x", lambda: True)))  # R: bool
+    reveal_type(await channel.receive())  # R: str
+    async for value in channel:
+        reveal_type(value)  # R: str
+    reveal_type(await fan_out(far_away, ["a"], limit=2))  # R: list[bytes]
+    reveal_type(await shielded(add(1, 2)))  # R: int
+
+    async def attempt(number: int) -> Invoice:
+        return await render(Order(number))
+
+    reveal_type(await with_retries(Retry.forever, attempt))  # R: Invoice
+    async with Saga() as saga:
+        saga.add(add, 1, b=2)
+        saga.add(attempt, 5)
+    reveal_type(instance("x").signal(approval, 5))  # R: SignalFuture
+    publish({"done": 1}, dict[str, int])
+
+    @progress.handler
+    def _() -> int:
+        return 1
+
+    @stock.handler
+    def _(item: str) -> int:
+        return len(item)
+
+    @price.handler
+    async def _(order: Order) -> Invoice:
+        return await render(order)
+
+    @price.handler
+    def _(order: Order) -> Invoice:
+        return Invoice(order.net)
+
+    @price.validator
+    def _(order: Order) -> None: ...
+
+
+async def asks(client: Client) -> None:
+    handle = await client.start(checkout, Order(1))
+    reveal_type(await handle.query(progress))  # R: int
+    reveal_type(await handle.query(stock, "tea"))  # R: int
+    reveal_type(await handle.update(price, Order(1)))  # R: Invoice
+    reveal_type(await handle.start_update(price, Order(1)))  # R: UpdateHandle[Invoice]
+    reveal_type(await handle.published(dict[str, int]))  # R: dict[str, int] | None
+    print(f"{await handle.query(progress)} {await handle.update(price, Order(1))}")
+    started = await client.signal_with_start(checkout.bind(Order(1)), approval, 5)
+    reveal_type(started)  # R: Handle[Invoice]
+    both = await client.update_with_start(nightly.bind(), price, Order(1))
+    reveal_type(both)  # R: tuple[Handle[None], Invoice]
+    await client.activity("token", stored).complete(5)
+    reveal_type(await client.run(anything, 1, "x"))  # R: Any
+    await client.run(workflow.named("x"), 1, "x")

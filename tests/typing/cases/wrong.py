@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from definitions import Bank, Invoice, Order, add, approval, checkout, render
+from definitions import (
+    Bank,
+    Invoice,
+    Order,
+    add,
+    approval,
+    checkout,
+    price,
+    progress,
+    render,
+    stock,
+    stored,
+)
 
-from perdure import Retry, activity, workflow
+from perdure import Channel, Retry, Saga, activity, fan_out, sending, workflow
 from perdure_runtime import Client
 
 
@@ -74,3 +86,48 @@ def wrong_retry() -> None: ...
 
 @workflow  # E: arg-type | reportArgumentType
 def not_async() -> None: ...
+
+
+async def wrong_messages(client: Client) -> None:
+    handle = await client.start(checkout, Order(1))
+    await handle.query(progress, 5)  # E: call-overload | reportArgumentType
+    await handle.query(stock)  # E: call-overload | reportArgumentType
+    await handle.query(stock, 5)  # E: misc | reportArgumentType
+    text: str = await handle.query(progress)  # E: arg-type | reportAssignmentType
+    await handle.update(price, "x")  # E: misc | reportArgumentType
+    total: int = await handle.update(price, Order(1))  # E: arg-type | reportAssignmentType
+    await client.signal_with_start(checkout.bind(Order(1)), approval, "x")  # E: misc | reportArgumentType
+    await client.update_with_start(checkout.bind(Order(1)), price, 5)  # E: misc | reportArgumentType
+    await client.signal_with_start(checkout, approval, 5)  # E: arg-type | reportArgumentType
+    await client.activity("token", stored).complete("x")  # E: arg-type | reportArgumentType
+    print(text, total)
+
+
+def wrong_handlers() -> None:
+    @progress.handler  # E: arg-type | reportArgumentType
+    def _() -> str:
+        return "x"
+
+    @stock.handler  # E: arg-type | reportArgumentType
+    def _(item: int) -> int:
+        return item
+
+    @price.handler  # E: arg-type | reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator
+    async def _(order: Order) -> int:
+        return 1
+
+    @price.validator  # E: arg-type | reportArgumentType
+    def _(order: str) -> None: ...
+
+
+async def wrong_combining(channel: Channel[str], saga: Saga) -> None:
+    await channel.send(5)  # E: arg-type | reportArgumentType
+    sending(channel, 5)  # E: misc | reportArgumentType
+    await fan_out(add, [1])  # E: arg-type | reportArgumentType
+    saga.add(add, "x", 1)  # E: arg-type | reportArgumentType
+    number: int = await channel.receive()  # E: assignment | reportAssignmentType
+    approval.send("id", "yes")  # E: arg-type | reportArgumentType
+    stored(Order(1), db=5)  # E: arg-type | reportArgumentType
+    add.options(priority="high")  # E: arg-type | reportArgumentType
+    checkout.options(retry=5)  # E: arg-type | reportArgumentType
+    print(number)
