@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 FLOWS = """
-from perdure import Retry, Signal, activity, workflow
+from perdure import Query, QueryWith, Retry, Signal, Update, activity, publish, workflow
 go = Signal("go", int)
+level = Query("level", int)
+over = QueryWith("over", int, bool)
+lift = Update("lift", int, int)
 
 @activity(retry=Retry.never)
 async def add(a: int, b: int) -> int:
@@ -29,6 +32,27 @@ async def sums(a: int, b: int) -> int:
 
 @workflow
 async def waits() -> int:
+    return await go.receive()
+
+@workflow
+async def lifts() -> int:
+    height = 0
+
+    @level.handler
+    def _() -> int:
+        return height
+
+    @over.handler
+    def _(limit: int) -> bool:
+        return height > limit
+
+    @lift.handler
+    def _(by: int) -> int:
+        nonlocal height
+        height += by
+        publish({"height": height})
+        return height
+
     return await go.receive()
 
 def make():
@@ -141,6 +165,30 @@ def test_errors_are_one_clear_line(
     done = terminal.run(*arguments, code=code)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
+def test_asking_at_the_terminal(terminal: Terminal) -> None:
+    terminal.run("start", "lifts", "--id", "l")
+    assert terminal.run("update", "l", "lift", "3", "--timeout", "20").stdout == "3\n"
+    again = terminal.json("update", "l", "lift", "4", "--update-id", "once")
+    assert again == terminal.json("update", "l", "lift", "4", "--update-id", "once")
+    assert again == {"id": "once", "result": 7}
+    assert terminal.run("query", "l", "level").stdout == "7\n"
+    assert terminal.json("query", "l", "over", "6") == {"id": "l", "answer": True}
+    assert "UnknownQuery" in terminal.run("query", "l", "nothing", code=1).stderr
+    assert "UnknownUpdate" in terminal.run("update", "l", "nothing", code=1).stderr
+    assert terminal.json("show", "l")["published"] == {"height": 7}
+    assert "height" in terminal.run("show", "l").stdout
+    terminal.run("terminate", "l")
+
+
+def test_limits_of_queues(terminal: Terminal) -> None:
+    assert terminal.run("limit", "mail", "10").stdout == "at most 10 a second\n"
+    assert terminal.json("limit", "mail", "--off") == {"queue": "mail", "per_second": None}
+    assert "give either" in terminal.run("limit", "mail", code=2).stderr
+    assert "per_second" in terminal.run("limit", "mail", "0", code=1).stderr
 
 
 def test_json_errors(terminal: Terminal) -> None:

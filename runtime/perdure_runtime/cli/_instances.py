@@ -31,7 +31,12 @@ def add_to(group: click.Group) -> None:
         group.add_command(_steering(name, text, act))
 
 
-def _json_argument(text: str) -> Any:
+def json_argument(text: str) -> Any:
+    """A JSON value from the command line.
+
+    Raises:
+        InvalidOptionError: it is none.
+    """
     try:
         return json.loads(text)
     except ValueError as error:
@@ -64,7 +69,7 @@ async def start(
 
     perdure start checkout '{"net": 100, "tax": 19}' --id order-17
     """
-    values = [_json_argument(text) for text in arguments]
+    values = [json_argument(text) for text in arguments]
     async with connect(url) as backend:
         client = Client(backend)
         handle = await client.start_by_name(
@@ -224,7 +229,7 @@ async def signal(
     untyped: Signal[Any] = Signal(name, Any)
     async with connect(url) as backend:
         handle = Client(backend).handle_by_id(instance_id)
-        await handle.signal(untyped, _json_argument(payload), request_id=request_id)
+        await handle.signal(untyped, json_argument(payload), request_id=request_id)
     click.echo(json.dumps({"id": instance_id, "accepted": True}) if as_json else "accepted")
 
 

@@ -59,6 +59,8 @@ def instance_data(record: InstanceRecord) -> dict[str, Any]:
         "continued_to": record.continued_to,
         "input": _input(record),
     }
+    if record.published is not None:
+        data["published"] = h.payload_to_jsonable(record.published)
     if record.result is not None:
         data["result"] = h.payload_to_jsonable(record.result)
     if record.failure is not None:
@@ -198,6 +200,8 @@ def show_instance(out: Console, record: InstanceRecord, pending: Pending) -> Non
     if record.continued_to is not None:
         facts.add_row("continued as", record.continued_to)
     facts.add_row("input", escape(_short(_input(record))))
+    if record.published is not None:
+        facts.add_row("published", escape(_short(h.payload_to_jsonable(record.published))))
     if record.result is not None:
         facts.add_row("result", escape(_short(h.payload_to_jsonable(record.result))))
     out.print(facts)

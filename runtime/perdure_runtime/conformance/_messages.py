@@ -393,3 +393,44 @@ async def updates_in_flight_are_answered_before_the_end(run: Runner) -> None:
         await handle.signal(stop, None)
         expect([await one.result() for one in sent], [0, 1, 2], "answers")
         expect_true(sorted(await handle.result()) == [0, 1, 2], "all were carried out")
+
+
+@workflow
+async def two_wait() -> list[list[int]]:
+    async def waits_for(count: int) -> list[int]:
+        return [await number.receive() for _ in range(count)]
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(waits_for(2)), group.create_task(waits_for(2))
+    return [first.result(), second.result()]
+
+
+@case
+async def tasks_that_wait_for_the_same_signal_take_turns(run: Runner) -> None:
+    async with run(workflows=[two_wait], activities=[]) as app:
+        handle = await app.start(two_wait)
+        await after_turns(handle, 1)
+        for value in range(4):
+            await handle.signal(number, value)
+        found = await handle.result()
+        expect(sorted(found[0] + found[1]), [0, 1, 2, 3], "each signal once")
+        expect(found, [sorted(found[0]), sorted(found[1])], "in order for each task")
+
+
+@workflow
+async def waits_in_vain() -> str:
+    try:
+        async with asyncio.timeout(0.01):
+            await number.receive()
+    except TimeoutError:
+        return f"then {await number.receive()}"
+    return "at once"
+
+
+@case
+async def a_wait_for_a_signal_can_time_out_and_loses_nothing(run: Runner) -> None:
+    async with run(workflows=[waits_in_vain], activities=[]) as app:
+        handle = await app.start(waits_in_vain)
+        await after_turns(handle, 2)
+        await handle.signal(number, 5)
+        expect(await handle.result(), "then 5", "the signal that came later")

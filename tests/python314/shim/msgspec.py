@@ -29,7 +29,13 @@ class _Meta(type):
         fields: list[str] = []
         for base in reversed(made.__mro__):
             annotate = vars(base).get("__annotations__") or {}
-            fields += [f for f in annotate if f not in fields and not f.startswith("__")]
+            fields += [
+                field
+                for field, kind in annotate.items()
+                if field not in fields
+                and not field.startswith("__")
+                and not str(kind).startswith("ClassVar")
+            ]
         setattr(made, "__struct_fields__", tuple(fields))
         tag = config.get("tag", getattr(getattr(made, "__struct_config__", None), "tag", None))
         setattr(made, "__struct_config__", types.SimpleNamespace(tag=tag))
@@ -49,6 +55,10 @@ class Struct(metaclass=_Meta):
                 self.__dict__[field] = values[field]
             else:
                 self.__dict__[field] = getattr(type(self), field)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        pass
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
