@@ -12,6 +12,8 @@ Promises that hold for every method:
   mutating method may be repeated with the same arguments and then gives the first answer.
 - Drivers' exceptions never leave a store; they are mapped to :class:`~perdure.BackendError` and
   its subclasses, with the driver's as ``__cause__``.
+- An offer of workflow ``*``, version 0, stands for every workflow and version; the name ``*`` among
+  those of activities for every activity.
 - Methods that take a list answer in its order; one item's trouble harms no other item.
 - An instance with its inbox, history, timers and activities is one unit of atomicity. Nothing
   observable may depend on two instances changing together: what goes to another instance is an

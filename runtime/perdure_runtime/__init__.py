@@ -9,10 +9,10 @@ from perdure_backends.records import ListFilter as ListFilter
 from ._asking import ActivityHandle as ActivityHandle
 from ._asking import UpdateHandle as UpdateHandle
 from ._client import Client as Client
-from ._client import Handle as Handle
 from ._connect import Local as Local
 from ._connect import connect as connect
 from ._connect import local as local
+from ._handle import Handle as Handle
 from ._services import Services as Services
 from ._sync import SyncClient as SyncClient
 from ._sync import SyncHandle as SyncHandle

@@ -6,12 +6,14 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from perdure import (
     Activity,
     ActivityGoneError,
+    BackendUnavailableError,
     Duration,
     Failure,
     InternalError,
@@ -35,15 +37,16 @@ from perdure_backends.records import (
 )
 
 from ._durations import as_seconds
+from ._link import Link, not_found
 
 if TYPE_CHECKING:
     from perdure_backends import Backend
 
-    from ._client import Client
-
 R = TypeVar("R")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+
+_log: Final = logging.getLogger("perdure.runtime")
 
 _SLOW_LOOK: Final = 0.25
 
@@ -52,14 +55,18 @@ async def until(backend: Backend, look: Callable[[], Awaitable[T | None]]) -> T:
     """Looks when a store says that something was answered, and now and then, until it was."""
     with backend.wakeups.listen(ANSWERS) as waiter:
         while True:
-            found = await look()
+            try:
+                found = await look()
+            except BackendUnavailableError as error:
+                _log.warning("answers can't be asked for, trying again: %s", error)
+                found = None
             if found is not None:
                 return found
             await waiter.wait(_SLOW_LOOK)
 
 
 async def ask(
-    client: Client, instance_id: str, asked: h.QueryAsked, timeout: float, new_id: str
+    link: Link, instance_id: str, asked: h.QueryAsked, timeout: float, new_id: str
 ) -> bytes:
     """The encoded answer to a query.
 
@@ -68,35 +75,40 @@ async def ask(
         TimeoutError: nobody answered in time.
         InstanceNotFoundError: there is no such instance.
     """
-    backend = client.backend
+    backend = link.backend
     request = QueryRequest(
         id=new_id,
         instance_id=instance_id,
         entry=h.encode_event(asked),
         lifetime=round(timeout * 1e6),
     )
-    if (await backend.ask([request]))[0] is SendResult.NOT_FOUND:
-        raise client.not_found(instance_id)
+    if await link.asks.call(request) is SendResult.NOT_FOUND:
+        raise not_found(instance_id)
 
     async def look() -> QueryAnswer | None:
-        return (await backend.read_answers([new_id]))[0]
+        try:
+            return (await backend.read_answers([new_id]))[0]
+        except BackendUnavailableError:
+            # Reading takes an answer away, and this reading may have: asked once more.
+            await link.asks.call(request)
+            raise
 
     try:
         async with asyncio.timeout(timeout):
             answer = await until(backend, look)
     except TimeoutError:
-        raise TimeoutError(await _why_no_answer(client, instance_id, asked.name, timeout)) from None
+        raise TimeoutError(await _why_no_answer(link, instance_id, asked.name, timeout)) from None
     if answer.failure is not None:
         error = QueryError(asked.name, instance_id, answer.failure)
-        error.__cause__ = cause_of(answer.failure, client.converter)
+        error.__cause__ = cause_of(answer.failure, link.converter)
         raise error
     if answer.result is None:
         raise InternalError(f"query {asked.name!r} was answered with nothing")
     return answer.result
 
 
-async def _why_no_answer(client: Client, instance_id: str, name: str, timeout: float) -> str:
-    record = await client.backend.describe(instance_id)
+async def _why_no_answer(link: Link, instance_id: str, name: str, timeout: float) -> str:
+    record = await link.backend.describe(instance_id)
     reason = f"query {name!r} of {instance_id!r} was not answered within {timeout:g} s"
     if record is None:
         return reason
@@ -113,9 +125,9 @@ class UpdateHandle(Generic[R_co]):
     """An update that was sent: its id, and its result."""
 
     def __init__(
-        self, client: Client, instance_id: str, update: Update[Any, R_co], update_id: str
+        self, link: Link, instance_id: str, update: Update[Any, R_co], update_id: str
     ) -> None:
-        self._client = client
+        self._link = link
         self._update = update
         self.instance_id = instance_id
         self.id = update_id
@@ -134,7 +146,7 @@ class UpdateHandle(Generic[R_co]):
         answer = await self._wait(timeout, accepted=False)
         if answer.result is None:
             raise InternalError(f"update {self._update.name!r} was completed with nothing")
-        value: R_co = self._update.result_serializer(self._client.converter).decode(answer.result)
+        value: R_co = self._update.result_serializer(self._link.converter).decode(answer.result)
         return value
 
     async def accepted(self, timeout: Duration | None = None) -> None:
@@ -149,7 +161,7 @@ class UpdateHandle(Generic[R_co]):
 
         try:
             async with asyncio.timeout(seconds):
-                answer = await until(self._client.backend, look)
+                answer = await until(self._link.backend, look)
         except TimeoutError:
             raise TimeoutError(
                 f"update {self._update.name!r} of {self.instance_id!r} has no answer within "
@@ -158,12 +170,12 @@ class UpdateHandle(Generic[R_co]):
         if answer.failure is not None:
             cls = UpdateRejectedError if answer.stage == "rejected" else UpdateFailedError
             error = cls(self._update.name, self.instance_id, answer.failure)
-            error.__cause__ = cause_of(answer.failure, self._client.converter)
+            error.__cause__ = cause_of(answer.failure, self._link.converter)
             raise error
         return answer
 
     async def _look(self, *, accepted: bool) -> UpdateAnswer | None:
-        backend = self._client.backend
+        backend = self._link.backend
         answer = (await backend.read_updates(self.instance_id, [self.id]))[0]
         if answer is not None and (accepted or answer.stage != "accepted"):
             return answer
@@ -187,9 +199,9 @@ class UpdateHandle(Generic[R_co]):
 class ActivityHandle(Generic[R]):
     """An attempt that completes later, seen from whoever knows its outcome."""
 
-    def __init__(self, client: Client, token: str, activity: Activity[..., R]) -> None:
+    def __init__(self, link: Link, token: str, activity: Activity[..., R]) -> None:
         run_id, number, secret = token.rsplit("/", 2)
-        self._client = client
+        self._link = link
         self._activity = activity
         self._run_id = run_id
         self._number = int(number)
@@ -202,7 +214,7 @@ class ActivityHandle(Generic[R]):
             ActivityGoneError: the attempt does not wait any more.
             PayloadError: the value is not of the annotated type.
         """
-        signature = self._activity.definition.signature.converted(self._client.converter)
+        signature = self._activity.definition.signature.converted(self._link.converter)
         payload = signature.result.encode_checked(value)
         await self._settle(entry=h.encode_event(h.ActivityCompleted(self._number, payload)))
 
@@ -212,11 +224,11 @@ class ActivityHandle(Generic[R]):
         Raises:
             ActivityGoneError: the attempt does not wait any more.
         """
-        await self._settle(failure=record_error(error, self._client.converter))
+        await self._settle(failure=record_error(error, self._link.converter))
 
     async def heartbeat(self, details: Any = None) -> bool:
         """Says that it is being worked on; ``False`` when nobody wants the outcome any more."""
-        payload = self._client.converter.serializer(Any, "heartbeat").encode(details)
+        payload = self._link.converter.serializer(Any, "heartbeat").encode(details)
         beat = Heartbeat(
             run_id=self._run_id,
             number=self._number,
@@ -224,13 +236,13 @@ class ActivityHandle(Generic[R]):
             details=None if details is None else payload,
             alive=True,
         )
-        return (await self._client.backend.heartbeat([beat]))[0] is HeartbeatResult.GO_ON
+        return await self._link.beats.call(beat) is HeartbeatResult.GO_ON
 
     async def _settle(self, **outcome: Any) -> None:
         result = ActivityResult(
             run_id=self._run_id, number=self._number, token=self._token, **outcome
         )
-        if not (await self._client.backend.settle([result]))[0]:
+        if not await self._link.settles.call(result):
             raise ActivityGoneError(
                 f"this attempt of activity {self._activity.name!r} does not wait any more: it was "
                 "settled, has timed out, was cancelled, or its workflow has ended"

@@ -13,7 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 from perdure import DataConverter, Middleware, Workflow
 from perdure_backends import Backend, open_backend
 
-from ._client import Client, Handle
+from ._client import Client
+from ._handle import Handle
 from ._registry import definitions_in
 from ._worker import Worker
 

@@ -27,8 +27,9 @@ from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import InstanceRecord, ListFilter, Pending
 
-from ._client import Client, Handle
+from ._client import Client
 from ._connect import connect
+from ._handle import Handle
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

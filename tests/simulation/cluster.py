@@ -14,19 +14,22 @@ from perdure import (
     ActivityError,
     BackendError,
     DataConverter,
+    Query,
     Retry,
     Signal,
+    Update,
     activity,
     activity_info,
     now,
     sleep,
+    wait_until,
     workflow,
 )
 from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.memory import MemoryBackend
 from perdure_backends.records import InstanceRecord, ListFilter
-from perdure_runtime import Client, Services, Worker
+from perdure_runtime import Client, Handle, Services, Worker
 from perdure_runtime._core import Execution
 from perdure_runtime._services import TaskRun
 from sim_loop import SimLoop
@@ -107,7 +110,41 @@ async def continues(rounds: int, total: int) -> int:
     return continues.continue_as_new(rounds - 1, total * 10 + value)
 
 
-WORKFLOWS: list[Any] = [chain, fan, collect, parent, continues]
+deposit = Update("deposit", int, int)
+balance = Query("balance", int)
+
+
+@activity(local=True, retry=RETRY)
+async def weigh(value: int) -> int:
+    await asyncio.sleep(0.01)
+    if value % 4 == 0 and activity_info().attempt < 2:
+        raise ValueError("again")
+    return value
+
+
+@workflow
+async def account(left: int, total: int) -> int:
+    taken = 0
+
+    @deposit.handler
+    async def _(value: int) -> int:
+        nonlocal taken, total
+        total += await weigh(value)
+        taken += 1
+        return total
+
+    @balance.handler
+    def _() -> int:
+        return total
+
+    await wait_until(lambda: taken >= min(2, left))
+    if taken < left:
+        account.continue_as_new(left - taken, total)
+    return total
+
+
+WORKFLOWS: list[Any] = [chain, fan, collect, parent, continues, account]
+ACTIVITIES: list[Any] = [work, fails, weigh]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +242,7 @@ class Simulation:
         worker = Worker(
             backend,
             workflows=WORKFLOWS,
-            activities=[work, fails],
+            activities=ACTIVITIES,
             services=self.services(),
             build="b",
         )
@@ -227,10 +264,27 @@ class Simulation:
         self.accepted.add(instance_id)
         self.expected[instance_id] = expected
         self.note(f"client: {instance_id} accepted")
+        if flow is account:
+            await self._deposit(client.handle(instance_id, account), signals)
+            return
         hasty = rng.random() < 0.5
         for value in signals:
             await asyncio.sleep(0 if hasty else rng.expovariate(1.0))
             await handle.signal(numbers, value)
+
+    async def _deposit(self, handle: Handle[int], values: list[int]) -> None:
+        """Each update twice under one id: carried out once, answered twice alike."""
+        total = 0
+        for number, value in enumerate(values):
+            total += value
+            answers = await asyncio.gather(
+                *(handle.update(deposit, value, id=f"{handle.id}/{number}") for _ in range(2))
+            )
+            if answers != [total, total]:
+                raise BrokenPromiseError(f"{handle.id}: update answered {answers}, not {total}")
+            seen = await handle.query(balance, timeout=100_000)
+            if seen != total:
+                raise BrokenPromiseError(f"{handle.id}: query says {seen}, not {total}")
 
     async def _chaos(self) -> None:
         """Workers come, freeze, die; others take their place."""
@@ -267,7 +321,7 @@ class Simulation:
             worker = Worker(
                 self.link(process),
                 workflows=WORKFLOWS,
-                activities=[work, fails],
+                activities=ACTIVITIES,
                 services=services,
                 max_activities=5,
                 cache_size=3,
@@ -355,7 +409,7 @@ class Simulation:
 
 def _job(rng: random.Random) -> tuple[Any, list[Any], Any, list[int]]:
     """A workflow, its arguments, the right result, and signals to send."""
-    kind = rng.choice(["chain", "fan", "collect", "parent", "continues"])
+    kind = rng.choice(["chain", "fan", "collect", "parent", "continues", "account"])
     size = rng.randint(1, 6)
     if kind == "chain":
         return chain, [size], [i + 1 for i in range(size)], []
@@ -364,6 +418,8 @@ def _job(rng: random.Random) -> tuple[Any, list[Any], Any, list[int]]:
     values = [rng.randint(1, 9) for _ in range(size)]
     if kind == "collect":
         return collect, [size], values, values
+    if kind == "account":
+        return account, [size, 0], sum(values), values
     if kind == "continues":
         total = 0
         for value in values:

@@ -57,7 +57,12 @@ class Process:
             await never
 
 
-MUTATING = frozenset({"start", "send", "commit", "release", "settle", "heartbeat", "end_session"})
+MUTATING = frozenset(
+    {
+        *("start", "send", "commit", "release", "settle", "heartbeat", "end_session"),
+        *("ask", "answer", "claim_queries"),
+    }
+)
 
 
 class Link:

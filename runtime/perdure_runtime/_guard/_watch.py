@@ -109,11 +109,14 @@ class _Monitor:
         self._watched: set[CodeType] = set()
         self._forbidden: dict[Any, tuple[str, str]] = {}
 
-    def start(self) -> None:
+    def refresh(self) -> None:
+        """Learns of modules that were imported since."""
         for name, instead in CALLS.items():
             target = _resolve(name)
             if target is not None:
                 self._forbidden[target] = (name, instead)
+
+    def start(self) -> None:
         monitoring = _monitoring
         for tool in (4, 3):
             if monitoring.get_tool(tool) is None:
@@ -147,7 +150,7 @@ class _Monitor:
     def _called(self, code: CodeType, offset: int, target: Any, first: Any) -> None:
         try:
             found = self._forbidden.get(target)
-        except TypeError:  # an unhashable callable
+        except Exception:  # a callable object whose hash is its own affair
             return
         if found is None:
             self._follow(target, first)
@@ -208,11 +211,20 @@ class _Wrapper:
         self._originals: list[tuple[Any, str, Any]] = []
 
     def start(self) -> None:
+        pass
+
+    def refresh(self) -> None:
+        """Wraps what has been imported since."""
+        wrapped = {id(holder): set[str]() for holder, _, _ in self._originals}
+        for holder, attribute, _ in self._originals:
+            wrapped[id(holder)].add(attribute)
         for name, instead in CALLS.items():
             path, _, attribute = name.rpartition(".")
             holder = sys.modules.get(path) or _resolve(path)
             original = getattr(holder, attribute, None)
             if holder is None or original is None or isinstance(original, type):
+                continue
+            if attribute in wrapped.get(id(holder), ()):
                 continue
             try:
                 setattr(holder, attribute, _judged(original, name, instead))
@@ -298,6 +310,7 @@ def install(workflows: Iterable[Workflow[..., Any]]) -> None:
         if _watcher is None:
             _watcher = _Monitor() if MONITORING else _Wrapper()
             _watcher.start()
+        _watcher.refresh()
         _count += 1
         if not _hooked:
             _hooked = True

@@ -16,8 +16,9 @@ from perdure.extension import DEFAULT_QUEUE
 from perdure_backends.records import InstanceRecord, ListFilter, Status
 from rich.markup import escape
 
-from .._client import Client, Handle
+from .._client import Client
 from .._connect import connect
+from .._handle import Handle
 from ._app import backend_option, json_option, run_async
 
 _STATES: Final = (*(status.value for status in Status), "suspended", "parked")

@@ -19,8 +19,9 @@ from perdure_backends.conformance import ConformanceError
 from perdure_backends.conformance._harness import expect as expect
 from perdure_backends.conformance._harness import expect_true as expect_true
 
-from .._client import Client, Handle
+from .._client import Client
 from .._connect import Local
+from .._handle import Handle
 from .._worker import Worker
 
 FAST: Final = Retry(attempts=3, interval=0.01)
