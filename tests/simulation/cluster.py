@@ -234,9 +234,7 @@ class Simulation:
     async def _main(self) -> None:
         clients = asyncio.ensure_future(self._clients())
         chaos = asyncio.ensure_future(self._chaos())
-        await asyncio.wait([clients, chaos])
-        for task in (clients, chaos):
-            task.result()
+        await chaos
         # Peace: one sound worker must be able to finish everything.
         backend = cast("Backend", self.store)
         worker = Worker(
@@ -247,6 +245,7 @@ class Simulation:
             build="b",
         )
         async with worker:
+            await clients
             await self._settled()
         await self._check()
 
