@@ -1,4 +1,6 @@
-"""The workloads W1 to W6, lone, tree, idle, replay and imports, as ratios to a bare yardstick.
+"""The workloads W1 to W6, lone, tree, idle, replay, imports, ask, near and guard.
+
+Throughput is shown as a ratio to a bare yardstick too.
 
 Run: ``python tests/benchmarks/bench.py [--store sqlite|memory] [--only W1,W4] [--json]``.
 
@@ -31,14 +33,29 @@ from typing import Any
 import aiosqlite
 import bench_flows
 import msgspec
-from bench_flows import echo, fan, one, row, sleeps, starts, tree
+from bench_flows import (
+    add,
+    calls,
+    echo,
+    fan,
+    listens,
+    near,
+    near_row,
+    one,
+    row,
+    seen,
+    sleeps,
+    starts,
+    stop,
+    tree,
+)
 from perdure import DataConverter
 from perdure_backends import history as h
 from perdure_runtime import Client, Worker, connect
 from perdure_runtime._core import Execution
 
 HERE = Path(__file__).parent
-WORKFLOWS: list[Any] = [one, row, fan, sleeps, tree]
+WORKFLOWS: list[Any] = [one, row, fan, sleeps, tree, listens, near_row]
 
 
 async def yardstick_sqlite(folder: Path) -> float:
@@ -86,7 +103,7 @@ class Bench:
         """Runs ``body`` beside a worker in this process."""
         async with (
             connect(self.url()) as backend,
-            Worker(backend, workflows=WORKFLOWS, activities=[echo]),
+            Worker(backend, workflows=WORKFLOWS, activities=[echo, near]),
         ):
             return await body(Client(backend))
 
@@ -237,6 +254,63 @@ class Bench:
         found: dict[str, float] = await self.with_worker(body)
         return found
 
+    async def ask(self) -> dict[str, float]:
+        """Milliseconds of an update, a query and a signal with its reaction, medians of 200."""
+
+        async def body(client: Client) -> dict[str, float]:
+            handle = await client.start(listens)
+            await handle.update(add, 0)
+            times: dict[str, list[float]] = {"update ms": [], "query ms": []}
+            for _ in range(200):
+                begun = time.perf_counter()
+                await handle.update(add, 1)
+                done = time.perf_counter()
+                await handle.query(seen)
+                times["query ms"].append(1000 * (time.perf_counter() - done))
+                times["update ms"].append(1000 * (done - begun))
+            begun = time.perf_counter()
+            await handle.signal(stop, None)
+            await handle.result()
+            last = 1000 * (time.perf_counter() - begun)
+            return {name: statistics.median(all) for name, all in times.items()} | {
+                "signal ms": last
+            }
+
+        found: dict[str, float] = await self.with_worker(body)
+        return found
+
+    async def near(self) -> dict[str, float]:
+        """Milliseconds for each of 1,000 local activities in a row, 20 to a turn."""
+
+        async def body(client: Client) -> float:
+            begun = time.perf_counter()
+            await client.run(near_row, 1000)
+            return time.perf_counter() - begun
+
+        return {"ms each": await self.with_worker(body)}
+
+    async def guard(self) -> dict[str, float]:
+        """Nanoseconds that the guard adds to a call outside of workflows, and within."""
+        count = 300_000
+
+        async def cost(guard: bool) -> tuple[float, float]:
+            async with connect("memory://") as backend:
+                options: dict[str, Any] = {"workflows": [calls], "guard": guard}
+                async with Worker(backend, deadlock_timeout=None, **options):
+                    outside = min(bench_flows.plain(count) for _ in range(5))
+                    inside: list[float] = []
+                    for _ in range(5):
+                        begun = time.perf_counter()
+                        await Client(backend).run(calls, count)
+                        inside.append(time.perf_counter() - begun)
+            return outside / count, min(inside) / count
+
+        without, with_guard = await cost(False), await cost(True)
+        return {
+            "outside ns": 1e9 * (with_guard[0] - without[0]),
+            "inside ns": 1e9 * (with_guard[1] - without[1]),
+        }
+
     async def imports(self) -> dict[str, float]:
         """Milliseconds that imports take over ``import asyncio``, medians of 15."""
 
@@ -275,12 +349,15 @@ RATIOS: dict[str, dict[str, float]] = {
     "w3": {"activities/s": 1.5},
     "w4": {"steps/s": 0.4},
 }
-ONCE = {"w5", "w6", "idle", "imports", "replay"}
+ONCE = {"w5", "w6", "idle", "imports", "replay", "guard"}
 
 
 async def main(store: str, only: set[str], as_json: bool) -> None:
     """Measures and prints."""
-    names = ["w1", "w2", "lone", "w3", "w4", "w5", "w6", "tree", "replay", "idle", "imports"]
+    names = [
+        *("w1", "w2", "lone", "w3", "w4", "w5", "w6", "tree", "replay", "idle", "imports"),
+        *("ask", "near", "guard"),
+    ]
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)

@@ -13,7 +13,14 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType, FunctionType, MethodType
+from types import (
+    CodeType,
+    FrameType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    WrapperDescriptorType,
+)
 from typing import Any, Final, NoReturn
 
 import perdure
@@ -28,6 +35,10 @@ MONITORING: Final = sys.version_info >= (3, 12)
 _monitoring: Final[Any] = getattr(sys, "monitoring", None)
 
 _TOOL_NAME: Final = "perdure"
+_MOST_HARMLESS: Final = 20_000
+_STATIC: Final = (MethodDescriptorType, WrapperDescriptorType, type)
+"""Kinds of callables of which there is one object each."""
+
 _OURS: Final = tuple(
     os.path.dirname(path) + os.sep
     for path in (perdure.__file__, os.path.dirname(os.path.dirname(__file__)))
@@ -108,6 +119,7 @@ class _Monitor:
         self._tool: int | None = None
         self._watched: set[CodeType] = set()
         self._forbidden: dict[Any, tuple[str, str]] = {}
+        self._harmless: set[Any] = set()
 
     def refresh(self) -> None:
         """Learns of modules that were imported since."""
@@ -121,7 +133,7 @@ class _Monitor:
         for tool in (4, 3):
             if monitoring.get_tool(tool) is None:
                 monitoring.use_tool_id(tool, _TOOL_NAME)
-                monitoring.register_callback(tool, monitoring.events.CALL, self._called)
+                monitoring.register_callback(tool, monitoring.events.CALL, self._callback())
                 self._tool = tool
                 return
 
@@ -135,6 +147,7 @@ class _Monitor:
         self._tool = None
         self._watched.clear()
         self._forbidden.clear()
+        self._harmless.clear()
 
     def watch(self, code: CodeType) -> None:
         """Reports the calls of a code object, and of those within it."""
@@ -147,38 +160,58 @@ class _Monitor:
             if isinstance(constant, CodeType):
                 self.watch(constant)
 
-    def _called(self, code: CodeType, offset: int, target: Any, first: Any) -> None:
-        try:
-            found = self._forbidden.get(target)
-        except Exception:  # a callable object whose hash is its own affair
-            return
+    def _callback(self) -> Callable[[CodeType, int, Any, Any], None]:
+        harmless, judge = self._harmless, self._judge
+
+        def called(code: CodeType, offset: int, target: Any, first: Any) -> None:
+            # Runs at each call of workflow code: most of them call what was judged before.
+            try:
+                if target in harmless:
+                    return
+            except Exception:  # a callable object whose hash is its own affair
+                return
+            judge(target, first)
+
+        return called
+
+    def _judge(self, target: Any, first: Any) -> None:
+        found = self._forbidden.get(target)
         if found is None:
-            self._follow(target, first)
+            if self._follow(target, first) and len(self._harmless) < _MOST_HARMLESS:
+                self._harmless.add(target)
             return
         guard = _active()
         if guard is not None:
-            frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+            frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
             if not guard.allows(_module_of(frame)):
                 _refuse(*found, frame)
 
-    def _follow(self, target: Any, first: Any) -> None:
-        """Helpers are watched from their first call on, if it comes from a workflow."""
-        if isinstance(target, MethodType):
+    def _follow(self, target: Any, first: Any) -> bool:
+        """Helpers are watched from their first call on, if it comes from a workflow.
+
+        Returns:
+            Whether there is nothing to find out about this very object any more. Those that are
+            made anew for each call (bound methods, closures) are not worth remembering.
+        """
+        lasting = not isinstance(target, MethodType)
+        if not lasting:
             target = target.__func__
         elif isinstance(target, type):
-            if target is _seedless() and first is _monitoring.MISSING:
-                if _active() is not None:
-                    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+            if target is _seedless():
+                if first is _monitoring.MISSING and _active() is not None:
+                    frame = sys._getframe(3)  # pyright: ignore[reportPrivateUsage]
                     _refuse(f"{SEEDLESS}() without a seed", CALLS["random.random"], frame)
-                return
+                return False
             target = getattr(target, "__init__", None)
         if not isinstance(target, FunctionType):
-            return
+            return lasting and isinstance(target, _STATIC)
         code = target.__code__
-        if code in self._watched or _active() is None:
-            return
-        if _is_project(code.co_filename):
-            self.watch(code)
+        if code not in self._watched:
+            if _active() is None:
+                return False
+            if _is_project(code.co_filename):
+                self.watch(code)
+        return lasting and target.__closure__ is None
 
 
 def _resolve(name: str) -> Any:

@@ -18,6 +18,7 @@ from perdure_backends import history as h
 from perdure_backends.conformance import ConformanceError
 from perdure_backends.conformance._harness import expect as expect
 from perdure_backends.conformance._harness import expect_true as expect_true
+from perdure_backends.records import Park
 
 from .._client import Client
 from .._connect import Local
@@ -148,3 +149,16 @@ async def raised_by(awaitable: Awaitable[Any], wanted: type[BaseException]) -> A
     except wanted as error:
         return error
     raise ConformanceError(f"expected {wanted.__name__}, got the result {value!r}")
+
+
+async def parked(handle: Handle[Any]) -> Park:
+    """Waits until an instance is put aside; says why it was."""
+
+    async def is_parked() -> bool:
+        return (await handle.describe()).park is not None
+
+    await eventually(is_parked, f"parking of {handle.id}")
+    park = (await handle.describe()).park
+    if park is None:
+        raise ConformanceError(f"{handle.id} is not parked any more")
+    return park

@@ -42,10 +42,10 @@ from ._harness import (
     Runner,
     after_turns,
     case,
-    eventually,
     expect,
     expect_true,
     kinds_of,
+    parked,
     raised_by,
 )
 
@@ -446,15 +446,9 @@ async def a_replay_that_differs_parks_the_instance(run: Runner) -> None:
     Runaway.turns = 0
     async with run(workflows=[runaway], activities=[add], cache_size=0) as app:
         handle = await app.start(runaway)
-
-        async def parked() -> bool:
-            return (await handle.describe()).state == "parked"
-
-        await eventually(parked, "parking")
-        park = (await handle.describe()).park
-        details = park.details if park is not None else {}
-        expect_true("activity 'add'" in details.get("expected", ""), "what was expected")
-        expect_true("timer" in details.get("actual", ""), "what was done")
+        park = await parked(handle)
+        expect_true("activity 'add'" in park.details["expected"], "what was expected")
+        expect_true("timer" in park.details["actual"], "what was done")
         await handle.terminate()
 
 
@@ -468,14 +462,9 @@ async def grows() -> int:
 async def a_history_over_the_limit_is_put_aside_with_advice(run: Runner) -> None:
     async with run(workflows=[grows], activities=[add], history_limit=10) as app:
         handle = await app.start(grows)
-
-        async def parked() -> bool:
-            return (await handle.describe()).state == "parked"
-
-        await eventually(parked, "parking")
-        park = (await handle.describe()).park
-        expect(park.reason if park else None, "history_limit", "reason")
-        expect_true("continue_as_new" in (park.message if park else ""), "advice")
+        park = await parked(handle)
+        expect(park.reason, "history_limit", "reason")
+        expect_true("continue_as_new" in park.message, "advice")
         await handle.terminate()
 
 
@@ -528,14 +517,9 @@ async def waits_for_nothing() -> None:
 async def an_instance_that_waits_for_nothing_parks_with_its_line(run: Runner) -> None:
     async with run(workflows=[waits_for_nothing], activities=[]) as app:
         handle = await app.start(waits_for_nothing)
-
-        async def parked() -> bool:
-            return (await handle.describe()).state == "parked"
-
-        await eventually(parked, "parking")
-        park = (await handle.describe()).park
-        expect(park.reason if park else None, "stuck", "reason")
-        expect_true("_workflows.py:" in (park.message if park else ""), "source line")
+        park = await parked(handle)
+        expect(park.reason, "stuck", "reason")
+        expect_true("_workflows.py:" in park.message, "source line")
         await handle.terminate()
 
 
