@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import io
 import logging
 import os
+import pdb
 import random
 import secrets
 import socket
@@ -17,6 +19,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import guarded_helpers
 import pytest
@@ -179,6 +182,13 @@ async def behaves() -> str:
         raise KeyError("x")
     except KeyError:
         logging.getLogger("other").exception("reads source files")
+    berlin = ZoneInfo("Europe/Berlin")
+    from colorsys import rgb_to_hls  # imports read files
+
+    debugger = pdb.Pdb(stdin=io.StringIO("c\n"), stdout=io.StringIO())
+    debugger.set_trace()  # a breakpoint
+    assert rgb_to_hls(0, 0, 0)[0] == 0
+    assert now().astimezone(berlin) == now()
     clean = guarded_helpers.clean(5)
     return f"{value > 0} {numbers.randint(1, 1)} {clean} {now() >= started}"
 

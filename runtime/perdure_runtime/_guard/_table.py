@@ -137,6 +137,8 @@ MACHINERY: Final = frozenset(
     {
         *("asyncio", "logging", "traceback", "linecache", "tokenize", "importlib", "inspect"),
         *("warnings", "zipimport", "pkgutil", "encodings", "codecs", "locale", "gettext"),
+        *("zoneinfo", "tzdata", "pdb", "bdb", "cmd", "code", "readline", "rlcompleter"),
+        *("debugpy", "pydevd", "_pydevd_bundle", "_pydevd_frame_eval", "IPython", "ipdb", "pudb"),
     }
 )
-"""Modules of the standard library that may read clocks and files for themselves."""
+"""Modules that may read clocks and files for themselves: the machinery of Python, and debuggers."""

@@ -310,6 +310,8 @@ def _audit(event: str, arguments: Any) -> None:
     guard = _active() if found is not None else None
     if found is None or guard is None:
         return
+    if event == "open" and f"{os.sep}zoneinfo{os.sep}" in str(arguments[0]):
+        return  # ZoneInfo is written in C: its own frames are not there to be seen
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back  # a wrapper's own frame
