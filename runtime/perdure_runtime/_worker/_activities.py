@@ -39,6 +39,7 @@ from ._turns import Turns
 _log: Final = logging.getLogger("perdure.runtime")
 
 _UNDECODABLE_PAUSE: Final = 10_000_000
+_LOCAL_SLOTS: Final = 100
 _CANCELLED: Final = Failure("ActivityCancelledError", "the activity was cancelled", "", False)
 
 BEATS: Final = "beats"
@@ -86,6 +87,8 @@ class ActivityRunner:
         self._reserved: set[str] = set()
         self._unsettled: set[str] = set()
         self._attempts: dict[tuple[str, int], Attempt] = {}
+        # Local activities have slots of their own: a worker without any others may need them.
+        self._local_slots = asyncio.Semaphore(slots or _LOCAL_SLOTS)
         self._pools = Pools(slots)
         self._settles: Batcher[ActivityResult, bool] = Batcher(backend.settle)
         self._loop = asyncio.get_running_loop()
@@ -325,13 +328,16 @@ class ActivityRunner:
             retry=options.retry,
             headers=command.headers,
         )
-        while True:
-            task = msgspec.structs.replace(task, attempt=task.attempt + 1)
-            attempt = Attempt(task, activity, self._registry.resources_for(activity), local=True)
-            outcome = await self._try_local(attempt, options.start_to_close)
-            if outcome != "again":
-                done(outcome)
-                return
+        async with self._local_slots:
+            while not self.stopping:
+                task = msgspec.structs.replace(task, attempt=task.attempt + 1)
+                resources = self._registry.resources_for(activity)
+                attempt = Attempt(task, activity, resources, local=True)
+                outcome = await self._try_local(attempt, options.start_to_close)
+                if outcome != "again":
+                    done(outcome)
+                    return
+        done(None)
 
     async def _try_local(
         self, attempt: Attempt, limit: Duration | None
@@ -349,11 +355,12 @@ class ActivityRunner:
                     attempt, self._registry.converter, self._pools, self._middleware
                 )
             return h.ActivityCompleted(task.number, result)
-        except asyncio.CancelledError:
-            if not attempt.unwanted:
-                return None
-            return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                if attempt.unwanted:
+                    return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
+                if attempt.cancel_sent or self.stopping or _cancelled_from_outside():
+                    return None
             failure = self._record(error)
             if isinstance(error, TimeoutError) and timeout.expired():
                 failure = timeout_failure("start_to_close", round(1e6 * as_seconds(limit or 0, "")))
@@ -481,6 +488,12 @@ class ActivityRunner:
     def close(self) -> None:
         """Ends the pools."""
         self._pools.close()
+
+
+def _cancelled_from_outside() -> bool:
+    """Whether somebody cancelled the task, and not the activity itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _to_inbox(

@@ -278,6 +278,7 @@ class Turns:
         if execution is None or activities is None:
             return
         for number in [n for n in live.local if n not in outcome.local]:
+            activities.cancel(live.run_id, [number])
             live.local.pop(number).cancel()
         for number, scheduled in outcome.local.items():
             if number not in live.local:

@@ -384,6 +384,31 @@ async def local_activities_run_within_the_turn(run: Runner) -> None:
         expect((await handle.describe()).turn, 2, "turns: before and after the timer")
 
 
+@activity(local=True, retry=Retry(attempts=2, interval=0.001))
+async def cancels_itself() -> int:
+    note(f"{activity_info().attempt}")
+    raise asyncio.CancelledError
+
+
+@workflow
+async def many_local() -> list[int]:
+    try:
+        await cancels_itself()
+    except ActivityError:
+        pass
+    return await asyncio.gather(*[quick(n) for n in range(1, 30)])
+
+
+@case
+async def local_activities_wait_for_slots(run: Runner) -> None:
+    async with run(
+        workflows=[many_local], activities=[quick, cancels_itself], max_activities=3
+    ) as app:
+        handle = await app.start(many_local)
+        expect(await handle.result(), list(range(2, 31)), "results")
+        expect(log[handle.id], ["1", "2"], "attempts of one that cancels itself")
+
+
 @workflow
 async def ends_over_local() -> str:
     too_slow.options(start_to_close=30)()
