@@ -211,11 +211,11 @@ async def runs_one(seconds: float) -> int:
 @case
 async def terminating_while_an_activity_runs_drops_its_result(run: Runner) -> None:
     async with run(workflows=[runs_one], activities=[naps]) as app:
-        handle = await app.start(runs_one, 0.05)
+        handle = await app.start(runs_one, 0.3)
         await after_turns(handle, 1)
         await handle.terminate()
         before = await kinds_of(handle)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.35)
         expect(await kinds_of(handle), before, "history")
         expect((await handle.describe()).state, "terminated", "state")
 
