@@ -242,6 +242,8 @@ class Backend(Protocol):
     async def sweep(self, session_id: str, limit: int) -> SweepReport:
         """Does what has come due: timers, activity and run time-outs, lost sessions.
 
+        What was due first happens first; at the same moment timers, then runs, then activities.
+
         A session is lost when its lease ended, or on positive proof that its process is gone.
         What it owned is free again; attempts and turns that were executing are marked: those that
         executed alone count a loss, others become suspects at their second loss. At the third

@@ -18,6 +18,7 @@ from ..records import (
     CommitResult,
     Heartbeat,
     HeartbeatResult,
+    NewTimer,
     QueueLimit,
     TurnTask,
 )
@@ -271,6 +272,21 @@ async def a_detached_attempt_outlives_its_session(t: Harness) -> None:
     settled = await t.backend.settle([ActivityResult(**token, entry=t.completed())])
     expect(settled, [True], "outcome from elsewhere")
     expect(len((await t.claim_one("s2")).inbox), 1, "the outcome wakes the instance")
+
+
+@case
+async def what_was_due_first_happens_first(t: Harness) -> None:
+    await t.session(lease=1000)
+    await t.start("a")
+    task = await t.claim_one()
+    timers = (NewTimer(2, t.clock.time + 2 * SECOND), NewTimer(3, t.clock.time + 4 * SECOND))
+    new = t.activity(1, schedule_to_start=3 * SECOND, retry=Retry.never)
+    await t.applied(task, activities=(new,), timers=timers, release=True)
+    t.clock.advance(10)
+    await t.backend.sweep("s1", 100)
+    inbox = [decode_event(entry.entry) for entry in (await t.claim_one()).inbox]
+    kinds = [f"{type(event).__name__} {getattr(event, 'number', '')}" for event in inbox]
+    expect(kinds, ["TimerFired 2", "ActivityFailed 1", "TimerFired 3"], "order")
 
 
 @case

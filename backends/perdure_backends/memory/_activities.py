@@ -268,7 +268,7 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
     state.offer_due(now)
     fired = timed_out = 0
     while state.due and state.due[0][0] <= now and fired + timed_out < limit:
-        _, _, kind, run_id, number = heapq.heappop(state.due)
+        at, _, _, number, kind, run_id = heapq.heappop(state.due)
         run = state.runs.get(run_id)
         if run is None or run.status is not Status.RUNNING:
             continue
@@ -283,7 +283,7 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
             row = run.activities.get(number)
             if row is None:
                 continue
-            if row.deadline is not None and row.deadline <= now:
+            if row.deadline == at:
                 _time_out_activity(state, row, now)
                 timed_out += 1
     for name in [name for name, query in state.queries.items() if query.expires_at <= now]:
@@ -305,9 +305,9 @@ def sweep(state: State, session_id: str, limit: int) -> SweepReport:
     )
 
 
-def _is_due(state: State, entry: tuple[int, int, str, str, int]) -> bool:
+def _is_due(state: State, entry: tuple[int, int, int, int, str, str]) -> bool:
     """Whether what was planned is still to happen then."""
-    at, _, kind, run_id, number = entry
+    at, _, _, number, kind, run_id = entry
     run = state.runs.get(run_id)
     if run is None or run.status is not Status.RUNNING:
         return False

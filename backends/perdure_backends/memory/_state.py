@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import Final
 
 from perdure import Failure, Retry
 
@@ -26,6 +27,9 @@ from ..records import (
     Status,
     UpdateAnswer,
 )
+
+DUE_RANKS: Final = {"timer": 0, "run_timeout": 1, "activity_timeout": 2}
+"""What comes due at the same moment happens in this order."""
 
 
 class Run:
@@ -213,7 +217,7 @@ class State:
         self.ready: dict[str, Run] = {}
         self.parked: dict[str, Run] = {}
         self.waiting: dict[tuple[str, int], ActivityRow] = {}
-        self.due: list[tuple[int, int, str, str, int]] = []
+        self.due: list[tuple[int, int, int, int, str, str]] = []
         self.later: list[tuple[int, int, ActivityRow]] = []
         self.topics: set[str] = set()
         self.finished: list[str] = []
@@ -237,7 +241,8 @@ class State:
     def plan(self, at: int, kind: str, run_id: str, number: int = 0) -> None:
         """Remembers that something comes due; looked at again when it does."""
         first = self.due[0][0] if self.due else None
-        heapq.heappush(self.due, (at, next(self.serials), kind, run_id, number))
+        rank, serial = DUE_RANKS[kind], self.runs[run_id].serial
+        heapq.heappush(self.due, (at, rank, serial, number, kind, run_id))
         if first is None or at < first:
             self.topics.add(DUE)
 

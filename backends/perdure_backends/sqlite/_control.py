@@ -130,12 +130,7 @@ def _count_loss(tx: Tx, kind: str, key: tuple[int, ...], lost: int, *, alone: bo
 
 def sweep(tx: Tx, session_id: str, limit: int, since: int) -> SweepReport:
     """See :meth:`Backend.sweep`. ``since`` is the time of this process's last sweep."""
-    fired = 0
-    for serial, number in tx.execute(SQL["due_timers"], (tx.now, limit)).fetchall():
-        tx.execute(SQL["delete_timer"], (serial, number))
-        tx.accept(serial, encode_event(TimerFired(number)), carried=False)
-        fired += 1
-    timed_out = _time_out_runs(tx, limit) + _time_out_activities(tx, limit)
+    fired, timed_out = _do_what_is_due(tx, limit)
     if tx.execute(SQL["retries_due"], (since, tx.now)).fetchone()[0]:
         tx.topics.add(ACTIVITIES)
     tx.execute(SQL["forget_queries"], (tx.now,))
@@ -178,34 +173,61 @@ def _lost_sessions(tx: Tx, session_id: str) -> list[str]:
     return [other for other, _, _ in dead]
 
 
-def _time_out_runs(tx: Tx, limit: int) -> int:
-    rows = tx.execute(SQL["due_runs"], (tx.now, limit)).fetchall()
+def _do_what_is_due(tx: Tx, limit: int) -> tuple[int, int]:
+    """Timers that fired, and time-outs; what was due first happens first.
+
+    At the same moment timers come first, then runs, then activities.
+    """
+    timers = tx.execute(SQL["due_timers"], (tx.now, limit)).fetchall()
+    runs = tx.execute(SQL["due_runs"], (tx.now, limit)).fetchall()
+    activities = tx.execute(SQL["due_activities"], (tx.now, limit)).fetchall()
+    due = [
+        *((row[0], 0, row[1], row[2], row) for row in timers),
+        *((row[0], 1, row[1], 0, row) for row in runs),
+        *((row[0], 2, row[1], row[2], row) for row in activities),
+    ]
+    due.sort(key=lambda entry: entry[:4])
+    fired = timed_out = 0
+    for _, kind, serial, number, row in due[:limit]:
+        # What came before may have ended the run, and all that it had pending.
+        if kind == 0:
+            if tx.execute(SQL["delete_timer"], (serial, number)).rowcount:
+                tx.accept(serial, encode_event(TimerFired(number)), carried=False)
+                fired += 1
+        elif kind == 1:
+            if tx.execute(SQL["is_running"], (serial,)).fetchone():
+                _time_out_run(tx, row)
+                timed_out += 1
+        elif tx.execute(SQL["is_pending"], (serial, number)).fetchone():
+            _time_out_activity(tx, row)
+            timed_out += 1
+    return fired, timed_out
+
+
+def _time_out_run(tx: Tx, row: tuple[Any, ...]) -> None:
+    _, serial, run_id, parent_instance, parent_run, number = row
     failure = Failure("WorkflowTimeoutError", "the run time-out has passed", retryable=False)
-    for serial, run_id, parent_instance, parent_run, number in rows:
-        parent = parent_of(parent_instance, parent_run, number)
-        tx.end_from_outside(serial, run_id, parent, Status.TIMED_OUT, failure)
-    return len(rows)
+    parent = parent_of(parent_instance, parent_run, number)
+    tx.end_from_outside(serial, run_id, parent, Status.TIMED_OUT, failure)
 
 
-def _time_out_activities(tx: Tx, limit: int) -> int:
-    rows = tx.execute(SQL["due_activities"], (tx.now, limit)).fetchall()
-    for serial, number, stored, scheduled_at, attempt, started_at, owner, cancel in rows:
-        policy = decode_policy(stored)
-        failure = _which_timeout(tx.now, policy, scheduled_at, started_at, owner)
-        due = retry_at(policy.retry, attempt, failure, scheduled_at, tx.now)
-        if due is None or cancel:
-            tx.end_activity(serial, number, activity_failed(number, failure, "timeout"))
-        else:
-            tx.offer_activity(
-                serial,
-                number,
-                due_at=due,
-                attempt=attempt,
-                policy=policy,
-                scheduled_at=scheduled_at,
-                last_failure=encode_failure(failure),
-            )
-    return len(rows)
+def _time_out_activity(tx: Tx, row: tuple[Any, ...]) -> None:
+    _, serial, number, stored, scheduled_at, attempt, started_at, owner, cancel = row
+    policy = decode_policy(stored)
+    failure = _which_timeout(tx.now, policy, scheduled_at, started_at, owner)
+    due = retry_at(policy.retry, attempt, failure, scheduled_at, tx.now)
+    if due is None or cancel:
+        tx.end_activity(serial, number, activity_failed(number, failure, "timeout"))
+    else:
+        tx.offer_activity(
+            serial,
+            number,
+            due_at=due,
+            attempt=attempt,
+            policy=policy,
+            scheduled_at=scheduled_at,
+            last_failure=encode_failure(failure),
+        )
 
 
 def _which_timeout(

@@ -116,9 +116,10 @@ def claim(tx: Tx, claim: TurnClaim) -> ClaimedTurns:
     statement = SQL["claimable_parked" if claim.parked else "claimable"]
     rows = tx.execute(statement, parameters).fetchall()
     tasks = tuple(_lease(tx, claim, row) for row in rows)
-    suspects = not claim.parked and bool(tx.execute(SQL["suspects"], parameters).fetchone()[0])
-    queries = bool(tx.execute(SQL["any_query"]).fetchone()[0])
-    return ClaimedTurns(tasks=tasks, suspects=suspects, queries=queries)
+    suspects, queries = tx.execute(SQL["suspects"], parameters).fetchone()
+    return ClaimedTurns(
+        tasks=tasks, suspects=bool(suspects) and not claim.parked, queries=bool(queries)
+    )
 
 
 def offers_of(queues: Sequence[str], offers: Sequence[Offer]) -> dict[str, Any]:
@@ -192,6 +193,7 @@ class _Run:
             parent_number,
             self.parent_close,
             self.closes_with,
+            self.limits,
         ) = row
         self.parent = parent_of(parent_instance, self.parent_run, parent_number)
 
@@ -248,11 +250,9 @@ def _apply(tx: Tx, run: _Run, item: TurnCommit) -> tuple[int, ...]:
     for cancel in item.cancelled_activities:
         _cancel_activity(tx, serial, cancel)
     deferred: list[int] = []
-    if item.activities:
-        limited = bool(execute(SQL["any_limit"]).fetchone()[0])
-        for new in item.activities:
-            if not tx.add_activity(serial, new, run.owner, limited=limited):
-                deferred.append(new.number)
+    for new in item.activities:
+        if not tx.add_activity(serial, new, run.owner, limited=bool(run.limits)):
+            deferred.append(new.number)
     for number in item.cancelled_timers:
         execute(SQL["delete_timer"], (serial, number))
     for timer in item.timers:

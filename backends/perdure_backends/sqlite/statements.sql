@@ -87,7 +87,8 @@ SELECT EXISTS (SELECT 1 FROM runs
     AND (:all_workflows OR (version || ' ' || workflow) IN (SELECT value FROM json_each(:offers))))
   OR EXISTS (SELECT 1 FROM activities
   WHERE owner IS NULL AND due_at <= :now AND (lone_losses > 0 OR losses >= :suspect)
-    AND queue IN (SELECT value FROM json_each(:queues)))
+    AND queue IN (SELECT value FROM json_each(:queues))),
+  EXISTS (SELECT 1 FROM queries WHERE answered = 0)
 
 -- name: lease_run
 UPDATE runs SET owner = ?, token = ?, executing = 1, ready_at = NULL, park = NULL WHERE serial = ?
@@ -101,7 +102,8 @@ ORDER BY turn LIMIT ?
 
 -- name: for_commit
 SELECT serial, status, owner, token, turn, last_commit, last_seq, unread, instance_id,
-  request_id, parent_instance, parent_run, parent_number, parent_close, closes_with
+  request_id, parent_instance, parent_run, parent_number, parent_close, closes_with,
+  EXISTS (SELECT 1 FROM queue_limits)
 FROM runs WHERE run_id = ?
 
 -- name: activity_token
@@ -157,9 +159,6 @@ DELETE FROM updates WHERE instance_id = ?
 -- name: insert_query
 INSERT OR IGNORE INTO queries (id, run, entry, expires_at) VALUES (?, ?, ?, ?)
 
--- name: any_query
-SELECT EXISTS (SELECT 1 FROM queries WHERE answered = 0)
-
 -- name: claimable_queries
 SELECT q.id, r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.turn, r.started_at, q.entry
 FROM queries AS q JOIN runs AS r ON r.serial = q.run
@@ -187,9 +186,6 @@ DELETE FROM queries WHERE expires_at <= ?
 
 -- name: clear_queries
 DELETE FROM queries WHERE run = ?
-
--- name: any_limit
-SELECT EXISTS (SELECT 1 FROM queue_limits)
 
 -- name: put_queue_limit
 INSERT OR REPLACE INTO queue_limits (queue, per_second, burst, level, at) VALUES (?, ?, ?, ?, ?)
@@ -342,15 +338,21 @@ UPDATE activities SET loss_base = CASE WHEN lone_losses = 0 THEN ? - 1 ELSE loss
 WHERE run = ? AND number = ? RETURNING lone_losses, loss_base
 
 -- name: due_timers
-SELECT run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?
+SELECT due_at, run, number FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT ?
 
 -- name: due_runs
-SELECT serial, run_id, parent_instance, parent_run, parent_number FROM runs
-WHERE deadline_at <= ? AND status = 'running' LIMIT ?
+SELECT deadline_at, serial, run_id, parent_instance, parent_run, parent_number FROM runs
+WHERE deadline_at <= ? AND status = 'running' ORDER BY deadline_at LIMIT ?
 
 -- name: due_activities
-SELECT run, number, policy, scheduled_at, attempt, started_at, owner, cancel FROM activities
-WHERE deadline_at <= ? LIMIT ?
+SELECT deadline_at, run, number, policy, scheduled_at, attempt, started_at, owner, cancel
+FROM activities WHERE deadline_at <= ? ORDER BY deadline_at LIMIT ?
+
+-- name: is_pending
+SELECT 1 FROM activities WHERE run = ? AND number = ?
+
+-- name: is_running
+SELECT 1 FROM runs WHERE serial = ? AND status = 'running'
 
 -- name: next_due
 SELECT min(due) FROM (

@@ -66,6 +66,7 @@ class TurnResult(NamedTuple):
         fault: why the turn must not be committed.
         local: local activities that have not ended: the turn goes on when they have.
         published: the published state, where this turn set it.
+        updates: whether updates were received or answered.
         rejected: updates that were refused, with the reason; they are in no history.
         abandoned: ids of updates that were accepted and will never be answered.
     """
@@ -77,6 +78,7 @@ class TurnResult(NamedTuple):
     fault: Fault | None
     local: dict[int, Scheduled]
     published: bytes | None
+    updates: bool
     rejected: tuple[tuple[str, Failure], ...]
     abandoned: tuple[str, ...]
 
@@ -225,6 +227,7 @@ class Execution:
             self.current_fault,
             {} if self.ended else dict(calls.local),
             calls.published if calls.published_now else None,
+            self.updates.touched,
             tuple(self._rejected),
             self._abandoned if self.ended else (),
         )
@@ -304,6 +307,7 @@ class Execution:
         self._locations = {}
         self._rejected = []
         self._length_before = self.history_length
+        self.updates.touched = False
         self.calls.begin_turn()
 
     def _apply_all(self, received: Sequence[Any]) -> None:
@@ -412,7 +416,7 @@ class Execution:
 
     def _waits_for_handlers(self, main: asyncio.Task[Any]) -> bool:
         """Whether the end of the run waits for handlers of messages."""
-        if not self.handlers.running or self._handler_error is not None or main.cancelled():
+        if not self.handlers.busy or self._handler_error is not None or main.cancelled():
             return False
         error = main.exception()
         if error is not None and not isinstance(error, ContinueAsNew):
@@ -428,10 +432,12 @@ class Execution:
             cancel_requested=self._cancel_requested,
             replaying=self.replaying,
         )
+        if not self.handlers.busy:
+            return
         self._abandoned = tuple(self.updates.open)
         running = self.handlers.running
         quiet = self.workflow.default_options.unfinished_handlers == "abandon"
-        if running and not quiet and not self.replaying:
+        if not quiet and not self.replaying:
             _log.warning(
                 "workflow %r (%s) ended while handlers were running: %s",
                 self.workflow.name,

@@ -35,6 +35,11 @@ class Handlers:
         self._running: dict[int, tuple[asyncio.Task[Any], str]] = {}
 
     @property
+    def busy(self) -> bool:
+        """Whether any still runs."""
+        return bool(self._running)
+
+    @property
     def running(self) -> list[str]:
         """What still runs, such as ``update 'price'``."""
         return [name for _, name in self._running.values()]
@@ -143,6 +148,7 @@ class Updates:
         self._handlers: dict[str, tuple[Update[Any, Any], Callable[[Any], Any]]] = {}
         self._checks: dict[str, Callable[[Any], Any]] = {}
         self.open: dict[str, str] = {}
+        self.touched = False  # in this turn
 
     def register(self, update: Update[Any, Any], handler: Callable[[Any], Any]) -> None:
         """From now on ``handler`` carries it out."""
@@ -159,6 +165,7 @@ class Updates:
 
     def accept(self, event: h.UpdateReceived, *, replaying: bool) -> Failure | None:
         """An update came; the failure says why it is refused."""
+        self.touched = True
         found = self._handlers.get(event.name)
         if found is None:
             known = ", ".join(sorted(self._handlers)) or "none"
@@ -210,6 +217,7 @@ class Updates:
             if error is None
             else record_error(error, self._converter, with_stack=not execution.replaying)
         )
+        self.touched = True
         del self.open[update_id]
         number = execution.command_number()
         execution.issue(h.UpdateAnswered(number, update_id, result, failure))

@@ -85,7 +85,6 @@ CALLS: Final[dict[str, str]] = {
     "threading.Thread": _THREAD,
     "threading.Thread.start": _THREAD,
     "threading.Timer": "use perdure.timer()",
-    "threading.get_ident": _SIDE,
     "concurrent.futures.ThreadPoolExecutor": _THREAD,
     "concurrent.futures.ProcessPoolExecutor": _PROCESS,
     "urllib.request.urlopen": _ACTIVITY,

@@ -97,7 +97,7 @@ def rejections_commit(
 def answers_of(result: TurnResult) -> tuple[UpdateAnswer, ...]:
     """How the updates stand that the turn has seen."""
     answers: dict[str, UpdateAnswer] = {}
-    for event in result.events:
+    for event in result.events if result.updates else ():
         if isinstance(event, h.UpdateReceived):
             answers[event.update_id] = UpdateAnswer(update_id=event.update_id, stage="accepted")
         elif isinstance(event, h.UpdateAnswered):
