@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 from typing import Final, Protocol, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from perdure import InvalidOptionError
 
@@ -33,6 +32,8 @@ def open_backend(url: str) -> Backend:
     Raises:
         InvalidOptionError: the URL names no known store, or an unknown option.
     """
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
     parts = urlsplit(url)
     module = _SCHEMES.get(parts.scheme)
     if module is None:

@@ -3,6 +3,8 @@
 PYTEST_DONT_REWRITE
 """
 
+from typing import TYPE_CHECKING, Any
+
 from perdure_backends.records import InstanceRecord as InstanceRecord
 from perdure_backends.records import ListFilter as ListFilter
 
@@ -14,9 +16,22 @@ from ._connect import connect as connect
 from ._connect import local as local
 from ._handle import Handle as Handle
 from ._services import Services as Services
-from ._sync import SyncClient as SyncClient
-from ._sync import SyncHandle as SyncHandle
 from ._worker import Worker as Worker
+
+# For programs without an event loop of their own; the others need not load it.
+if TYPE_CHECKING:
+    from ._sync import SyncClient as SyncClient
+    from ._sync import SyncHandle as SyncHandle
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("SyncClient", "SyncHandle"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _sync
+
+    value = globals()[name] = getattr(_sync, name)
+    return value
+
 
 __all__ = [
     "ActivityHandle",

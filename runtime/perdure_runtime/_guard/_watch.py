@@ -43,13 +43,6 @@ _OURS: Final = tuple(
     os.path.dirname(path) + os.sep
     for path in (perdure.__file__, os.path.dirname(os.path.dirname(__file__)))
 )
-_INSTALLED: Final = tuple(
-    {
-        os.path.realpath(path) + os.sep
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-        if (path := sysconfig.get_path(name))
-    }
-)
 _STDLIB: Final = frozenset(sys.stdlib_module_names)
 
 
@@ -102,11 +95,20 @@ def _module_of(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Where the standard library and installed packages lie."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_path(name) for name in names]
+    return tuple({os.path.realpath(path) + os.sep for path in paths if path})
+
+
+@functools.cache
 def _is_project(filename: str) -> bool:
     """Whether a file is the project's own: not the library, not installed, not ours."""
     return not filename.startswith(("<frozen", *_OURS)) and not os.path.realpath(
         filename
-    ).startswith(_INSTALLED)
+    ).startswith(_installed())
 
 
 # --- Python 3.12 and later: calls made by chosen code objects -------------------------------

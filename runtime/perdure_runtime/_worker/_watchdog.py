@@ -9,7 +9,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import threading
@@ -85,6 +84,8 @@ class Watchdog:
             pass
 
     def _watch(self) -> None:
+        import ctypes  # here, in a thread of its own: it takes a while
+
         reported: float | None = None
         given_up: float | None = None
         while not self._stop.wait(min(self._limit / 4, 0.5)):
