@@ -12,6 +12,9 @@ from perdure_runtime._core import Execution, Fault, TurnResult
 
 START = 1_700_000_000_000_000
 
+made: list[Execution] = []
+"""Executions of the current test, to be closed after it."""
+
 
 class CoreDriver:
     """One run in the core, with the turns that it made.
@@ -34,13 +37,15 @@ class CoreDriver:
 
     def fresh(self, workflow: Workflow[..., Any] | None = None) -> Execution:
         """A new execution of the same run, perhaps with other code."""
-        return Execution(
+        execution = Execution(
             workflow or self.workflow,
             instance_id="instance",
             run_id="run",
             started_at=START,
             converter=self.converter,
         )
+        made.append(execution)
+        return execution
 
     def start(self) -> TurnResult:
         """The first turn."""
