@@ -42,9 +42,11 @@ def plain(shown: str) -> str:
 @pytest.fixture(scope="module")
 def mypy_lines() -> list[tuple[str, int, str, str]]:
     """(file, line, severity, text) of mypy's output."""
+    # A cache for each test process: two that write the same one at once break mypy.
+    cache = ROOT / ".mypy_cache" / f"cases-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     command = [
         *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context"),
-        *("--no-color-output", "--config-file", "", "--cache-dir", str(ROOT / ".mypy_cache/cases")),
+        *("--no-color-output", "--config-file", "", "--cache-dir", str(cache)),
         *sorted(map(str, CASES.glob("*.py"))),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CASES)
