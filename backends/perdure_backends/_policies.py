@@ -9,9 +9,10 @@ from collections.abc import Container
 from typing import Final
 
 from perdure import Failure, Retry
+from perdure.extension import CATCH_ALL
 
 from .history import ActivityFailed, ChildFailed, Parent, encode_event
-from .records import QueueLimit
+from .records import ActivityResult, QueueLimit
 
 MAX_LOSSES: Final = 3
 """Losses of a lone owner after which a run is parked, or an activity's attempt fails."""
@@ -36,8 +37,8 @@ MAX_INBOX: Final = 10_000
 """Unread messages that an instance takes before senders are told that it is full."""
 
 
-CATCH_ALL: Final = ("*", 0)
-"""The offer of a worker that runs every workflow; as an activity's name ``*`` alone."""
+ANY_WORKFLOW: Final = (CATCH_ALL, 0)
+"""The offer of a worker that runs every workflow."""
 
 QUERY_PAUSE: Final = 10_000_000
 """Microseconds after which a query that was handed out and not answered is handed out again."""
@@ -45,7 +46,7 @@ QUERY_PAUSE: Final = 10_000_000
 
 def offered(offers: Container[tuple[str, int]], workflow: str, version: int) -> bool:
     """Whether a worker can run it: it has the very workflow, or a catch-all."""
-    return (workflow, version) in offers or CATCH_ALL in offers
+    return (workflow, version) in offers or ANY_WORKFLOW in offers
 
 
 class Bucket:
@@ -85,6 +86,18 @@ def retry_at(
     """When the next attempt is due, or ``None`` when the activity has failed for good."""
     delay = retry.next_delay(attempt, failure, elapsed=(now - scheduled_at) / 1e6)
     return None if delay is None else now + round(delay * 1e6)
+
+
+def after_attempt(
+    result: ActivityResult, retry: Retry, attempt: int, scheduled_at: int, now: int
+) -> tuple[int, bytes | None]:
+    """When an attempt without an outcome is due again, or the entry when it has failed for good."""
+    if result.failure is None or result.retry_in is not None:
+        return now + (result.retry_in or 0), None
+    due = retry_at(retry, attempt, result.failure, scheduled_at, now)
+    if due is None:
+        return now, activity_failed(result.number, result.failure, "failed")
+    return due, None
 
 
 def activity_failed(number: int, failure: Failure, kind: str) -> bytes:

@@ -122,14 +122,16 @@ class AnyQuery(Generic[R_co]):
         self.type = type
         self.argument_type = argument
         self._types = _Serializers()
+        self._arguments = _Serializers()
 
     def serializer(self, converter: DataConverter) -> Serializer:
         """The answer's serializer under a converter (made once)."""
         return self._types.serializer(converter, self.type, f"answer to {self.name!r}")
 
     def argument_serializer(self, converter: DataConverter) -> Serializer:
-        """The argument's serializer under a converter."""
-        return converter.serializer(self.argument_type, f"argument of {self.name!r}")
+        """The argument's serializer under a converter (made once)."""
+        what = f"argument of {self.name!r}"
+        return self._arguments.serializer(converter, self.argument_type, what)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

@@ -5,7 +5,8 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -16,6 +17,7 @@ from ._conversion import DataConverter, Serializer
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 Kind: TypeAlias = Literal["workflow", "activity", "signal", "query", "update"]
@@ -75,6 +77,30 @@ class Middleware:
         Returns what the handler returns: for ``async def`` handlers the coroutine.
         """
         return proceed()
+
+
+def outbound_headers(
+    middleware: Sequence[Middleware], kind: Kind, name: str, instance_id: str | None = None
+) -> dict[str, bytes]:
+    """The headers that middleware sends along with something that leaves."""
+    headers: dict[str, bytes] = {}
+    if middleware:
+        call = Outbound(kind, name, headers, instance_id)
+        for one in middleware:
+            one.outbound(call)
+    return headers
+
+
+def inside(
+    layers: Sequence[Callable[[Inbound, Callable[[], R]], R]],
+    call: Inbound,
+    innermost: Callable[[], R],
+) -> Callable[[], R]:
+    """``innermost`` within the layers, of which the first is the outermost."""
+    proceed = innermost
+    for layer in reversed(layers):
+        proceed = functools.partial(layer, call, proceed)
+    return proceed
 
 
 class Propagate(Middleware, Generic[T]):

@@ -122,8 +122,11 @@ class Signature:
         """
         found = self._converted.get(id(converter))
         if found is None or found.converter is not converter:
-            found = self._converted[id(converter)] = ConvertedSignature(self, converter)
+            found = self._converted[id(converter)] = self._convert(converter)
         return found
+
+    def _convert(self, converter: DataConverter) -> ConvertedSignature:
+        return ConvertedSignature(self, converter)
 
     def resolve(self) -> tuple[list[Any], Any]:
         """The types of the parameters and of the result.
@@ -173,12 +176,8 @@ class AnySignature(Signature):
             )
         return (list(args),)
 
-    def converted(self, converter: DataConverter) -> ConvertedSignature:
-        """See :meth:`Signature.converted`."""
-        found = self._converted.get(id(converter))
-        if found is None or found.converter is not converter:
-            found = self._converted[id(converter)] = _AnyConverted(self, converter)
-        return found
+    def _convert(self, converter: DataConverter) -> ConvertedSignature:
+        return _AnyConverted(self, converter)
 
 
 class ConvertedSignature:
@@ -273,13 +272,15 @@ class ConvertedSignature:
 class _AnyConverted(ConvertedSignature):
     """The stored arguments as one list, whatever they are."""
 
+    def __init__(self, signature: Signature, converter: DataConverter) -> None:
+        super().__init__(signature, converter)
+        self._values: Serializer = converter.serializer(list[Any], "arguments")
+
     def encode(self, arguments: tuple[Any, ...], *, checked: bool) -> bytes:
-        values: Serializer = self.converter.serializer(list[Any], "arguments")
-        return values.encode(arguments[0])
+        return self._values.encode(arguments[0])
 
     def decode(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
-        values: Serializer = self.converter.serializer(list[Any], "arguments")
-        return [values.decode(payload)], {}
+        return [self._values.decode(payload)], {}
 
 
 def describe(function: Callable[..., Any]) -> str:

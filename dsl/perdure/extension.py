@@ -12,6 +12,9 @@ from ._durable_errors import class_to_deliver as class_to_deliver
 from ._durable_errors import record_error as record_error
 from ._durable_errors import revive as revive
 from ._messages import AnyQuery as AnyQuery
+from ._middleware import Kind as Kind
+from ._middleware import inside as inside
+from ._middleware import outbound_headers as outbound_headers
 from ._names import CATCH_ALL as CATCH_ALL
 from ._names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from ._names import check_id as check_id
@@ -25,6 +28,7 @@ __all__ = [
     "ActivityContext",
     "ActivityDefinition",
     "AnyQuery",
+    "Kind",
     "WorkflowContext",
     "WorkflowDefinition",
     "activity_context",
@@ -33,6 +37,8 @@ __all__ = [
     "check_name",
     "check_queue",
     "class_to_deliver",
+    "inside",
+    "outbound_headers",
     "record_error",
     "revive",
 ]

@@ -176,15 +176,19 @@ class UpdateHandle(Generic[R_co]):
 
     async def _look(self, *, accepted: bool) -> UpdateAnswer | None:
         backend = self._link.backend
+
+        def final(answer: UpdateAnswer | None) -> bool:
+            return answer is not None and (accepted or answer.stage != "accepted")
+
         answer = (await backend.read_updates(self.instance_id, [self.id]))[0]
-        if answer is not None and (accepted or answer.stage != "accepted"):
+        if final(answer):
             return answer
         record = await backend.describe(self.instance_id)
         if record is not None and record.status is Status.RUNNING:
             return None
         # It may have been answered by the very turn that ended the instance.
         answer = (await backend.read_updates(self.instance_id, [self.id]))[0]
-        if answer is not None and (accepted or answer.stage != "accepted"):
+        if final(answer):
             return answer
         how = "was removed" if record is None else f"has ended ({record.status.value})"
         failure = Failure("InstanceFinishedError", f"the instance {how} without an answer")

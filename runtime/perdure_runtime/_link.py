@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from perdure import (
     DataConverter,
@@ -14,9 +13,9 @@ from perdure import (
     InstanceFinishedError,
     InstanceNotFoundError,
     Middleware,
-    Outbound,
     UnsupportedInWorkflowError,
 )
+from perdure.extension import Kind, outbound_headers
 from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import (
@@ -33,9 +32,6 @@ from perdure_backends.records import (
 from ._batcher import Batcher
 from ._results import ResultWatcher
 from ._services import Services
-
-if TYPE_CHECKING:
-    from perdure._middleware import Kind
 
 
 class Link:
@@ -68,10 +64,7 @@ class Link:
 
     def headers(self, kind: Kind, name: str, instance_id: str) -> dict[str, bytes]:
         """What middleware sends along."""
-        headers: dict[str, bytes] = {}
-        for one in self.middleware:
-            one.outbound(Outbound(kind, name, headers, instance_id))
-        return headers
+        return outbound_headers(self.middleware, kind, name, instance_id)
 
     async def send(self, instance_id: str, event: h.Event, message_id: str) -> None:
         """Sends a message to an instance.

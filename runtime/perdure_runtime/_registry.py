@@ -6,13 +6,15 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from perdure import Activity, DataConverter, RegistrationError, Workflow
 from perdure.extension import CATCH_ALL
@@ -273,16 +275,16 @@ def _content_hash(path: Path) -> bytes:
         return bytes(16)
 
 
-_INSTALLED: Final = tuple(
-    {
-        str(Path(path).resolve())
-        for path in (
-            sysconfig.get_path("stdlib"),
-            sysconfig.get_path("purelib"),
-            sysconfig.get_path("platlib"),
-        )
-    }
-)
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_path(name) for name in names]
+    return tuple({os.path.realpath(path) + os.sep for path in paths if path})
+
+
+def is_installed(path: str) -> bool:
+    """Whether a resolved path lies in the standard library or among installed packages."""
+    return path.startswith(_installed())
 
 
 def _project_file(module: ModuleType | None) -> Path | None:
@@ -292,4 +294,4 @@ def _project_file(module: ModuleType | None) -> Path | None:
     if module.__name__.partition(".")[0] in ("perdure", "perdure_runtime", "perdure_backends"):
         return None
     path = Path(name).resolve()
-    return None if str(path).startswith(_INSTALLED) else path
+    return None if is_installed(str(path)) else path

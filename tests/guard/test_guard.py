@@ -22,9 +22,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import guarded_helpers
+import perdure_runtime
 import pytest
 from perdure import NonDeterministicCall, activity, logger, now, side_effect, sleep, workflow
 from perdure_runtime import local
+from perdure_runtime._core import is_ours
 from perdure_runtime._guard import CALLS, installed
 
 SINCE_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="needs sys.monitoring")
@@ -255,3 +257,11 @@ def test_every_name_of_the_table_exists_somewhere() -> None:
             missing.append(name)
     # What this version of Python, or this system, does not have.
     assert set(missing) <= {"random.binomialvariate", "os.getrandom", "os.fork"}
+
+
+def test_what_lies_beside_our_packages_is_not_ours() -> None:
+    # In an installed wheel everything else that is installed lies beside them.
+    own = Path(perdure_runtime.__file__).parent
+    assert is_ours(str(own / "_core" / "_loop.py"))
+    assert not is_ours(str(own.parent / "somebody_else" / "files.py"))
+    assert not is_ours(str(own.parent / "perdure_runtime_extras.py"))

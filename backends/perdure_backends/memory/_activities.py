@@ -9,9 +9,11 @@ import heapq
 from collections.abc import Container
 
 from perdure import Failure
+from perdure.extension import CATCH_ALL
 
 from .._policies import (
     activity_failed,
+    after_attempt,
     cancelled_entry,
     convicted,
     crash_failure,
@@ -57,7 +59,7 @@ def claim_activities(state: State, claim: ActivityClaim) -> list[ActivityTask]:
     state.offer_due(now)
     tasks: list[ActivityTask] = []
     limit = min(claim.limit, 1) if claim.alone else claim.limit
-    any_name = "*" in claim.names
+    any_name = CATCH_ALL in claim.names
     for key, row in sorted(state.waiting.items(), key=_rank):
         if len(tasks) >= limit:
             break
@@ -129,13 +131,10 @@ def settle(state: State, result: ActivityResult) -> bool:
         state.drop_activity(row)
         state.accept(run, entry, carried=False)
         return True
-    due = now + (result.retry_in or 0)
-    if result.failure is not None and result.retry_in is None:
-        again = retry_at(row.retry, row.attempt, result.failure, row.new.scheduled_at, now)
-        if again is None:
-            fail_activity(state, row, activity_failed(row.new.number, result.failure, "failed"))
-            return True
-        due = again
+    due, failed = after_attempt(result, row.retry, row.attempt, row.new.scheduled_at, now)
+    if failed is not None:
+        fail_activity(state, row, failed)
+        return True
     state.disown_activity(row)
     if result.hand_back:
         row.attempt -= 1

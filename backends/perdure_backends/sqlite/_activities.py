@@ -9,9 +9,10 @@ import json
 from typing import Any, Final
 
 import msgspec
+from perdure.extension import CATCH_ALL
 
 from .._ids import new_token
-from .._policies import SUSPECT_AFTER, activity_failed, cancelled_entry, retry_at
+from .._policies import SUSPECT_AFTER, after_attempt, cancelled_entry
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
 from ._steps import Tx, bucket_of, decode_policy, encode_failure
@@ -27,7 +28,7 @@ def claim_activities(tx: Tx, claim: ActivityClaim) -> list[ActivityTask]:
     parameters = {
         "now": tx.now,
         "names": json.dumps(claim.names),
-        "all_names": "*" in claim.names,
+        "all_names": CATCH_ALL in claim.names,
         "suspect": SUSPECT_AFTER,
         "alone": claim.alone,
     }
@@ -95,14 +96,10 @@ def settle(tx: Tx, result: ActivityResult) -> bool:
         tx.end_activity(serial, result.number, entry)
         return True
     policy = decode_policy(stored)
-    due = tx.now + (result.retry_in or 0)
-    if result.failure is not None and result.retry_in is None:
-        again = retry_at(policy.retry, attempt, result.failure, scheduled_at, tx.now)
-        if again is None:
-            entry = activity_failed(result.number, result.failure, "failed")
-            tx.end_activity(serial, result.number, entry)
-            return True
-        due = again
+    due, failed = after_attempt(result, policy.retry, attempt, scheduled_at, tx.now)
+    if failed is not None:
+        tx.end_activity(serial, result.number, failed)
+        return True
     tx.offer_activity(
         serial,
         result.number,

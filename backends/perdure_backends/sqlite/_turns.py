@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from .._ids import new_token
-from .._policies import CATCH_ALL, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
+from .._policies import ANY_WORKFLOW, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
 from .._wakeups import ANSWERS, TURNS
 from ..records import (
     CancelActivity,
@@ -127,7 +127,7 @@ def offers_of(queues: Sequence[str], offers: Sequence[Offer]) -> dict[str, Any]:
     return {
         "queues": json.dumps(queues),
         "offers": json.dumps([f"{offer.version} {offer.workflow}" for offer in offers]),
-        "all_workflows": any((offer.workflow, offer.version) == CATCH_ALL for offer in offers),
+        "all_workflows": any((offer.workflow, offer.version) == ANY_WORKFLOW for offer in offers),
     }
 
 

@@ -10,3 +10,4 @@ from ._calls import Scheduled as Scheduled
 from ._execution import Execution as Execution
 from ._execution import TurnResult as TurnResult
 from ._faults import Fault as Fault
+from ._sources import is_ours as is_ours

@@ -19,7 +19,6 @@ from perdure import (
     DataConverter,
     Evicted,
     NonDeterminismError,
-    Outbound,
     ReadOnlyError,
     Serializer,
     Signal,
@@ -31,15 +30,13 @@ from perdure import (
     WorkflowInfo,
     with_retries,
 )
-from perdure.extension import AnyQuery
+from perdure.extension import AnyQuery, Kind, outbound_headers
 from perdure_backends import history as h
 
 from ._faults import Fault
 from .machines import ActivityMachine, ChildMachine, PatchMarkers, SideEffects, SignalMachine
 
 if TYPE_CHECKING:
-    from perdure._middleware import Kind
-
     from ._execution import Execution
 
 SUGGESTED_LENGTH: Final = 10_000
@@ -67,15 +64,14 @@ class WorkflowCalls:
         activities, children: the calls behind the commands of the current turn, by number.
         local: local activities that have not ended, by number.
         child_ids: instance ids of sub-workflows, by number.
-        published: the published state, and ``published_now`` whether this turn set it.
-        read_only: a query or a validator runs: nothing may be scheduled or changed.
+        published: the published state, where the current turn has set it.
     """
 
     def __init__(self, execution: Execution, converter: DataConverter) -> None:
         self._execution = execution
         self._converter = converter
         self._loop = execution.loop
-        self._side_effects = SideEffects(execution, converter)
+        self._side_effects = SideEffects(execution)
         self._patches = PatchMarkers(execution)
         self._randoms: dict[str, random.Random] = {}
         self._uuids = 0
@@ -84,8 +80,7 @@ class WorkflowCalls:
         self.local: dict[int, Scheduled] = {}
         self.child_ids: dict[int, str] = {}
         self.published: bytes | None = None
-        self.published_now = False
-        self.read_only = False
+        self._serializers: dict[tuple[Any, str], Serializer] = {}
 
     @property
     def replaying(self) -> bool:
@@ -107,13 +102,14 @@ class WorkflowCalls:
     def info(self) -> WorkflowInfo:
         """See :func:`perdure.info`."""
         execution = self._execution
-        started, definition = execution.started_event, execution.workflow.definition
+        started = execution.started_event
+        workflow, version = execution.identity()
         length, size = execution.length_so_far, execution.history_size
         return WorkflowInfo(
             id=execution.instance_id,
             run_id=execution.run_id,
-            workflow=started.workflow if started else definition.name,
-            version=started.version if started else definition.version,
+            workflow=workflow,
+            version=version,
             queue=execution.queue,
             started_at=datetime.fromtimestamp(execution.started_at / 1e6, UTC),
             parent_id=started.parent.instance_id if started and started.parent else None,
@@ -314,9 +310,7 @@ class WorkflowCalls:
         if self._loop.closing:
             raise Evicted
         chosen: Any = annotation if annotation is not None else cast("Any", type(value))
-        serializer = self._converter.serializer(chosen, "published state")
-        self.published = self._encode(serializer, value)
-        self.published_now = True
+        self.published = self._encode(self._serializer(chosen, "published state"), value)
 
     # --- deterministic helpers
 
@@ -329,7 +323,7 @@ class WorkflowCalls:
                 return self._side_effects.run(
                     number,
                     function,
-                    annotation,
+                    self._serializer(annotation, "side effect"),
                     execution.recorded(number),
                     replaying=self.replaying,
                 )
@@ -388,10 +382,18 @@ class WorkflowCalls:
         """A new turn has its own calls."""
         self.activities = {}
         self.children = {}
-        self.published_now = False
+        self.published = None
+
+    def _serializer(self, annotation: Any, what: str) -> Serializer:
+        """The serializer of a value whose type is given with each call (made once)."""
+        found = self._serializers.get((annotation, what))
+        if found is None:
+            found = self._converter.serializer(annotation, what)
+            self._serializers[annotation, what] = found
+        return found
 
     def _refuse_read_only(self, what: str) -> None:
-        if self.read_only:
+        if self._loop.read_only:
             raise ReadOnlyError(
                 f"a query handler or validator tried to {what}; it may only look at variables"
             )
@@ -408,13 +410,7 @@ class WorkflowCalls:
         return serializer.encode(value) if self.replaying else serializer.encode_checked(value)
 
     def _headers(self, kind: Kind, name: str, instance_id: str | None = None) -> dict[str, bytes]:
-        middleware = self._execution.middleware
-        headers: dict[str, bytes] = {}
-        if middleware:
-            call = Outbound(kind, name, headers, instance_id)
-            for one in middleware:
-                one.outbound(call)
-        return headers
+        return outbound_headers(self._execution.middleware, kind, name, instance_id)
 
 
 def _resolve_timer(future: TimerFuture) -> None:

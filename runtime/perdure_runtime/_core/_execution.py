@@ -40,13 +40,13 @@ from perdure import (
     PayloadError,
     Workflow,
 )
-from perdure.extension import class_to_deliver, revive
+from perdure.extension import class_to_deliver, inside, revive
 from perdure_backends import history as h
 
 from ._calls import Scheduled, StartedChild, WorkflowCalls
 from ._compare import compare
 from ._faults import Fault
-from ._handlers import Handlers, Queries, Updates, run_read_only
+from ._handlers import Handlers, Queries, Updates
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
 from ._sources import source_line, waiting_lines
@@ -226,7 +226,7 @@ class Execution:
             self._completion.end,
             self.current_fault,
             {} if self.ended else dict(calls.local),
-            calls.published if calls.published_now else None,
+            calls.published,
             self.updates.touched,
             tuple(self._rejected),
             self._abandoned if self.ended else (),
@@ -238,10 +238,6 @@ class Execution:
         """The encoded answer to a query, or why there is none. Leaves nothing behind."""
         with self._loop.entered():
             return self.queries.answer(name, argument, headers)
-
-    def read_only(self, function: Callable[..., Any], call: Callable[[], Any]) -> Any:
-        """See :func:`._handlers.run_read_only`."""
-        return run_read_only(self, function, call)
 
     @property
     def length_so_far(self) -> int:
@@ -491,12 +487,11 @@ class Execution:
     ) -> Coroutine[Any, Any, Any]:
         """The workflow's function inside the middleware."""
         call = Inbound("workflow", event.workflow, event.headers, self.instance_id)
-        proceed: Callable[[], Awaitable[Any]] = function
-        for one in reversed(self.middleware):
-            proceed = functools.partial(one.workflow, call, proceed)
+        layers = [one.workflow for one in self.middleware]
+        innermost: Callable[[], Awaitable[Any]] = function
 
         async def run() -> Any:
-            return await proceed()
+            return await inside(layers, call, innermost)()
 
         return run()
 

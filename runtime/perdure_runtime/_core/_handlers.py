@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure import ContinueAsNew, Evicted, Failure, Inbound, ReadOnlyError, Update
-from perdure.extension import AnyQuery, record_error
+from perdure.extension import AnyQuery, Kind, inside, record_error
 from perdure_backends import history as h
 
 from ._purity import snapshot
 
 if TYPE_CHECKING:
     from perdure import DataConverter
-    from perdure._middleware import Kind
 
     from ._execution import Execution
 
@@ -83,12 +82,8 @@ class Handlers:
         self, kind: Kind, name: str, headers: dict[str, bytes], handler: Callable[[], Any]
     ) -> Any:
         """Calls a handler through the middleware."""
-        proceed = handler
-        if self._execution.middleware:
-            call = Inbound(kind, name, headers, self._execution.instance_id)
-            for one in reversed(self._execution.middleware):
-                proceed = functools.partial(one.message, call, proceed)
-        return proceed()
+        call = Inbound(kind, name, headers, self._execution.instance_id)
+        return inside([one.message for one in self._execution.middleware], call, handler)()
 
     def _ended(self, ended: Outcome, task: asyncio.Task[Any]) -> None:
         self._running.pop(hash(task), None)
@@ -128,7 +123,8 @@ class Queries:
             if query.takes_argument:
                 serializer = query.argument_serializer(self._converter)
                 values = [serializer.decode(argument if argument is not None else b"null")]
-            value = self._execution.read_only(
+            value = _read_only(
+                self._execution,
                 handler,
                 lambda: self._execution.handlers.through(
                     "query", name, headers, lambda: handler(*values)
@@ -180,7 +176,7 @@ class Updates:
             value = update.argument_serializer(self._converter).decode(event.payload)
             check = self._checks.get(event.name)
             if check is not None and not replaying:
-                self._execution.read_only(check, lambda: check(value))
+                _read_only(self._execution, check, lambda: check(value))
         except Exception as error:
             return record_error(error, self._converter)
         self.open[event.update_id] = event.name
@@ -223,24 +219,21 @@ class Updates:
         execution.issue(h.UpdateAnswered(number, update_id, result, failure))
 
 
-def run_read_only(
-    execution: Execution, function: Callable[..., Any], call: Callable[[], Any]
-) -> Any:
+def _read_only(execution: Execution, function: Callable[..., Any], call: Callable[[], Any]) -> Any:
     """Calls something that must not schedule, wait or change; ``function`` holds what it sees.
 
     Raises:
         ReadOnlyError: it did, or it is ``async``.
     """
     before = snapshot(function)
-    calls, loop = execution.calls, execution.loop
-    calls.read_only = loop.read_only = True
+    execution.loop.read_only = True
     try:
         value = call()
     except ReadOnlyError:
         execution.tainted = True
         raise
     finally:
-        calls.read_only = loop.read_only = False
+        execution.loop.read_only = False
     if inspect.iscoroutine(value):
         value.close()
         raise ReadOnlyError("query handlers and validators are plain functions, not `async def`")

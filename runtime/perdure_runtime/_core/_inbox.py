@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -121,14 +122,8 @@ class SignalInbox:
         )
 
     def _call_catch_all(self, handler: Callable[[str, Any], Any], event: SignalReceived) -> None:
-        value = self._decode(self._converter.serializer(Any, f"signal {event.name!r}"), event)
-        self._execution.handlers.call(
-            "signal",
-            event.name,
-            event.headers,
-            lambda: handler(event.name, value),
-            self._execution.fail_by,
-        )
+        serializer = self._converter.serializer(Any, f"signal {event.name!r}")
+        self._call(serializer, functools.partial(handler, event.name), event)
 
     def _decode(self, serializer: Serializer, event: SignalReceived) -> Any:
         try:

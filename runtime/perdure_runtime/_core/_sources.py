@@ -24,14 +24,15 @@ _SUITE: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "confor
 """Workflows of the shipped test suite: ours, but users' code all the same."""
 
 
-def _is_ours(filename: str) -> bool:
+def is_ours(filename: str) -> bool:
+    """Whether a file is Perdure's or asyncio's, and not code that somebody wrote with them."""
     return filename.startswith(_OURS) and not filename.startswith(_SUITE)
 
 
 def source_line(frame: FrameType | None) -> str:
     """``file:line`` of the innermost frame that is neither ours nor asyncio's."""
     while frame is not None:
-        if not _is_ours(frame.f_code.co_filename):
+        if not is_ours(frame.f_code.co_filename):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
@@ -54,7 +55,7 @@ def _waiting_line(awaitable: Any) -> str:
         frame: FrameType | None = getattr(awaitable, "cr_frame", None) or getattr(
             awaitable, "gi_frame", None
         )
-        if frame is not None and not _is_ours(frame.f_code.co_filename):
+        if frame is not None and not is_ours(frame.f_code.co_filename):
             found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
     return found

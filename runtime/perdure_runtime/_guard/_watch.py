@@ -10,7 +10,6 @@ import functools
 import importlib
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterable
 from types import (
@@ -23,9 +22,10 @@ from types import (
 )
 from typing import Any, Final, NoReturn
 
-import perdure
 from perdure import NonDeterministicCall, Workflow
 
+from .._core import is_ours
+from .._registry import is_installed
 from ._table import AUDITED, CALLS, CLOCKS, MACHINERY, SEEDLESS
 
 MONITORING: Final = sys.version_info >= (3, 12)
@@ -39,10 +39,6 @@ _MOST_HARMLESS: Final = 20_000
 _STATIC: Final = (MethodDescriptorType, WrapperDescriptorType, type)
 """Kinds of callables of which there is one object each."""
 
-_OURS: Final = tuple(
-    os.path.dirname(path) + os.sep
-    for path in (perdure.__file__, os.path.dirname(os.path.dirname(__file__)))
-)
 _STDLIB: Final = frozenset(sys.stdlib_module_names)
 
 
@@ -86,9 +82,8 @@ def _active() -> Guard | None:
     return None if context is None else context.active_guard()
 
 
-def _refuse(call: str, instead: str, frame: FrameType | None) -> NoReturn:
-    location = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "?"
-    raise NonDeterministicCall(call, instead, location)
+def _refuse(call: str, instead: str, frame: FrameType) -> NoReturn:
+    raise NonDeterministicCall(call, instead, f"{frame.f_code.co_filename}:{frame.f_lineno}")
 
 
 def _module_of(frame: FrameType) -> str:
@@ -96,19 +91,13 @@ def _module_of(frame: FrameType) -> str:
 
 
 @functools.cache
-def _installed() -> tuple[str, ...]:
-    """Where the standard library and installed packages lie."""
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    paths = [sysconfig.get_path(name) for name in names]
-    return tuple({os.path.realpath(path) + os.sep for path in paths if path})
-
-
-@functools.cache
 def _is_project(filename: str) -> bool:
     """Whether a file is the project's own: not the library, not installed, not ours."""
-    return not filename.startswith(("<frozen", *_OURS)) and not os.path.realpath(
-        filename
-    ).startswith(_installed())
+    return not (
+        filename.startswith("<frozen")
+        or is_ours(filename)
+        or is_installed(os.path.realpath(filename))
+    )
 
 
 # --- Python 3.12 and later: calls made by chosen code objects -------------------------------
@@ -122,15 +111,6 @@ class _Monitor:
         self._watched: set[CodeType] = set()
         self._forbidden: dict[Any, tuple[str, str]] = {}
         self._harmless: set[Any] = set()
-
-    def refresh(self) -> None:
-        """Learns of modules that were imported since."""
-        for name, instead in CALLS.items():
-            target = _resolve(name)
-            if target is not None:
-                self._forbidden[target] = (name, instead)
-
-    def start(self) -> None:
         monitoring = _monitoring
         for tool in (4, 3):
             if monitoring.get_tool(tool) is None:
@@ -138,6 +118,13 @@ class _Monitor:
                 monitoring.register_callback(tool, monitoring.events.CALL, self._callback())
                 self._tool = tool
                 return
+
+    def refresh(self) -> None:
+        """Learns of modules that were imported since."""
+        for name, instead in CALLS.items():
+            target = _resolve(name)
+            if target is not None:
+                self._forbidden[target] = (name, instead)
 
     def stop(self) -> None:
         if self._tool is not None:
@@ -245,21 +232,16 @@ class _Wrapper:
     def __init__(self) -> None:
         self._originals: list[tuple[Any, str, Any]] = []
 
-    def start(self) -> None:
-        pass
-
     def refresh(self) -> None:
         """Wraps what has been imported since."""
-        wrapped = {id(holder): set[str]() for holder, _, _ in self._originals}
-        for holder, attribute, _ in self._originals:
-            wrapped[id(holder)].add(attribute)
+        wrapped = {(id(holder), attribute) for holder, attribute, _ in self._originals}
         for name, instead in CALLS.items():
             path, _, attribute = name.rpartition(".")
             holder = sys.modules.get(path) or _resolve(path)
             original = getattr(holder, attribute, None)
             if holder is None or original is None or isinstance(original, type):
                 continue
-            if attribute in wrapped.get(id(holder), ()):
+            if (id(holder), attribute) in wrapped:
                 continue
             try:
                 setattr(holder, attribute, _judged(original, name, instead))
@@ -317,7 +299,7 @@ def _audit(event: str, arguments: Any) -> None:
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back  # a wrapper's own frame
-    while frame is not None and not frame.f_code.co_filename.startswith(_OURS):
+    while frame is not None and not is_ours(frame.f_code.co_filename):
         module = _module_of(frame)
         top = module.partition(".")[0]
         if top in MACHINERY or guard.allows(module) or "importlib" in frame.f_code.co_filename:
@@ -346,7 +328,6 @@ def install(workflows: Iterable[Workflow[..., Any]]) -> None:
     with _lock:
         if _watcher is None:
             _watcher = _Monitor() if MONITORING else _Wrapper()
-            _watcher.start()
         _watcher.refresh()
         _count += 1
         if not _hooked:

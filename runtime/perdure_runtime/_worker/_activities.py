@@ -239,12 +239,7 @@ class ActivityRunner:
         self, task: ActivityTask, error: BaseException
     ) -> h.ActivityFailed | ActivityResult:
         failure = self._record(error)
-        if isinstance(error, UsageError):  # wrong code or a wrong result: trying again won't help
-            failure = msgspec.structs.replace(failure, retryable=False)
-        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
-        delay = task.retry.next_delay(
-            task.attempt, failure, elapsed=elapsed, draw=self._services.rng.random()
-        )
+        delay = self._next_delay(task, failure, error)
         if delay is None:
             _log.info(
                 "activity %r of %r failed for good at attempt %d: %s: %s",
@@ -255,12 +250,24 @@ class ActivityRunner:
                 failure.message,
             )
             return h.ActivityFailed(task.number, failure)
-        if isinstance(error, ApplicationError) and error.retry_after is not None:
-            delay = error.retry_after
         return self._again(task, failure, round(delay * 1e6))
 
     def _record(self, error: BaseException) -> Failure:
-        return record_error(error, self._registry.converter)
+        failure = record_error(error, self._registry.converter)
+        if isinstance(error, UsageError):  # wrong code or a wrong result: trying again won't help
+            failure = msgspec.structs.replace(failure, retryable=False)
+        return failure
+
+    def _next_delay(
+        self, task: ActivityTask, failure: Failure, error: BaseException
+    ) -> float | None:
+        """Seconds until the next attempt, or ``None`` when there is to be none."""
+        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
+        draw = self._services.rng.random()
+        delay = task.retry.next_delay(task.attempt, failure, elapsed=elapsed, draw=draw)
+        if delay is None or not isinstance(error, ApplicationError) or error.retry_after is None:
+            return delay
+        return error.retry_after
 
     def _again(self, task: ActivityTask, failure: Failure, delay: int) -> ActivityResult:
         _log.info(
@@ -365,19 +372,16 @@ class ActivityRunner:
             if isinstance(error, TimeoutError) and timeout.expired():
                 failure = timeout_failure("start_to_close", round(1e6 * as_seconds(limit or 0, "")))
                 kind = "timeout"
-            if isinstance(error, (UsageError, UndecodableArgumentsError)):
+            if isinstance(error, UndecodableArgumentsError):
                 failure = msgspec.structs.replace(failure, retryable=False)
-            after = error.retry_after if isinstance(error, ApplicationError) else None
+            delay = self._next_delay(task, failure, error)
         finally:
             self._attempts.pop(key, None)
             self.on_capacity()
-        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
-        draw = self._services.rng.random()
-        delay = task.retry.next_delay(task.attempt, failure, elapsed=elapsed, draw=draw)
         if delay is None:
             return h.ActivityFailed(task.number, failure, kind)
         try:
-            await asyncio.sleep(delay if after is None else after)
+            await asyncio.sleep(delay)
         except asyncio.CancelledError:
             return None
         return "again"

@@ -42,7 +42,7 @@ def turn_commit(
     commit_id: str,
     reserve: Callable[[NewActivity], str | None],
 ) -> TurnCommit:
-    """The commit of a turn without a fault.
+    """The commit of a turn without a fault; one of nothing but rejected updates adds no turn.
 
     Args:
         arrivals: what the turn was given.
@@ -63,8 +63,8 @@ def turn_commit(
         run_id=live.run_id,
         token=live.task.token,
         commit_id=commit_id,
-        turn=execution.turn,
-        record=h.encode_turn(execution.turn, execution.microseconds, result.events),
+        turn=execution.turn if result.events else 0,
+        record=_record(execution, result),
         events=len(result.events),
         consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
         settled=tuple(Settled(a.number, a.token) for a in arrivals if not a.seq),
@@ -79,19 +79,10 @@ def turn_commit(
     )
 
 
-def rejections_commit(
-    live: Live, result: TurnResult, arrivals: Sequence[Arrival], commit_id: str
-) -> TurnCommit:
-    """The commit of a turn that was nothing but rejected updates: no turn at all."""
-    return TurnCommit(
-        instance_id=live.task.instance_id,
-        run_id=live.run_id,
-        token=live.task.token,
-        commit_id=commit_id,
-        turn=0,
-        consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
-        answers=answers_of(result),
-    )
+def _record(execution: Execution, result: TurnResult) -> bytes:
+    if not result.events:
+        return b""
+    return h.encode_turn(execution.turn, execution.microseconds, result.events)
 
 
 def answers_of(result: TurnResult) -> tuple[UpdateAnswer, ...]:

@@ -28,7 +28,7 @@ from perdure import (
     RemoteError,
     UsageError,
 )
-from perdure.extension import activity_context, record_error
+from perdure.extension import activity_context, inside, record_error
 from perdure_backends.records import ActivityTask
 
 if TYPE_CHECKING:
@@ -183,8 +183,7 @@ async def run_attempt(
     if middleware:
         task = attempt.task
         inbound = Inbound("activity", task.name, task.headers, task.instance_id)
-        for one in reversed(middleware):
-            proceed = functools.partial(one.activity, inbound, proceed)
+        proceed = inside([one.activity for one in middleware], inbound, proceed)
     return signature.result.encode_checked(await proceed())
 
 

@@ -35,7 +35,7 @@ from .._core import Execution, Fault, Scheduled, TurnResult
 from .._registry import Registry
 from .._services import Services
 from ._clock import StoreClock
-from ._commits import failure_commit, park_commit, rejections_commit, turn_commit
+from ._commits import failure_commit, park_commit, turn_commit
 from ._live import Arrival, Live, Phase
 from ._watchdog import TurnBlockedError, Watchdog
 
@@ -325,14 +325,6 @@ class Turns:
 
     def _commit_turn(self, live: Live, result: TurnResult, arrivals: list[Arrival]) -> None:
         started: list[ActivityTask] = []
-        if not result.events:
-            self._submit(
-                live,
-                rejections_commit(live, result, arrivals, self._services.new_id()),
-                started,
-                arrivals,
-            )
-            return
 
         def reserve(new: NewActivity) -> str | None:
             if live.task.alone or self.activities is None or self.stopping or not self._cache_size:
@@ -358,11 +350,6 @@ class Turns:
             return
         if live.execution is not None:
             live.execution.history_size += len(commit.record)
-        self._submit(live, commit, started, arrivals)
-
-    def _submit(
-        self, live: Live, commit: TurnCommit, started: list[ActivityTask], arrivals: list[Arrival]
-    ) -> None:
         if not started and not live.running_here and not live.pending:
             commit = msgspec.structs.replace(commit, release=True)
         live.in_flight = arrivals

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure import DataConverter, NonDeterminismError, Serializer
+from perdure import NonDeterminismError, Serializer
 from perdure_backends.history import Command, SideEffectRecorded
 
 from ._base import Owner
@@ -17,16 +17,14 @@ from ._base import Owner
 class SideEffects:
     """Has no state between steps: a side effect is issued and done within one call."""
 
-    def __init__(self, owner: Owner, converter: DataConverter) -> None:
+    def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._converter = converter
-        self._serializers: dict[Any, Serializer] = {}
 
     def run(
         self,
         number: int,
         function: Callable[[], Any],
-        annotation: Any,
+        serializer: Serializer,
         recorded: Command | None,
         *,
         replaying: bool,
@@ -36,10 +34,6 @@ class SideEffects:
         Raises:
             NonDeterminismError: history has something else under this number.
         """
-        serializer = self._serializers.get(annotation)
-        if serializer is None:
-            serializer = self._converter.serializer(annotation, "side effect")
-            self._serializers[annotation] = serializer
         if not replaying:
             payload = serializer.encode_checked(function())
         elif isinstance(recorded, SideEffectRecorded):
