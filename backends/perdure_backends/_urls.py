@@ -6,54 +6,207 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import importlib
-from typing import Final, Protocol, cast
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol, cast
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from perdure import InvalidOptionError
 
 from .contract import Backend
 
 
+class Location(NamedTuple):
+    """The parts of a store's URL; percent-encoding is undone.
+
+    Attributes:
+        hosts: host and port as they were written, several with commas.
+        path: behind the first slash.
+    """
+
+    scheme: str
+    user: str | None
+    password: str | None
+    hosts: str
+    path: str
+    options: dict[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> Location:
+        """The parts of a URL."""
+        parts = urlsplit(url)
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        user, colon, password = credentials.partition(":")
+        return cls(
+            parts.scheme,
+            unquote(user) if user else None,
+            unquote(password) if colon else None,
+            hosts,
+            unquote(parts.path.removeprefix("/")),
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+        )
+
+    @property
+    def shown(self) -> str:
+        """Where it is, for people: without user, password and options."""
+        return f"{self.scheme}://{self.hosts}/{self.path}"
+
+    def nodes(self, default_port: int) -> list[tuple[str, int]]:
+        """Hosts with their ports.
+
+        Raises:
+            InvalidOptionError: a port is no number.
+        """
+        found: list[tuple[str, int]] = []
+        for item in (self.hosts or "localhost").split(","):
+            host, colon, port = item.rpartition(":")
+            if not colon or port.endswith("]"):
+                host, port = item, str(default_port)
+            if not port.isdigit():
+                raise InvalidOptionError(f"{self.scheme}: {port!r} is no port")
+            found.append((host.strip("[]") or "localhost", int(port)))
+        return found
+
+
+class Options:
+    """The options of a URL, each taken once and checked.
+
+    Args:
+        name: of the store, for errors.
+    """
+
+    def __init__(self, name: str, location: Location) -> None:
+        self._name = name
+        self._location = location
+        self._left = dict(location.options)
+        self._known: list[str] = []
+
+    def _take(self, key: str) -> str | None:
+        self._known.append(key)
+        return self._left.pop(key, None)
+
+    def _error(self, text: str) -> InvalidOptionError:
+        return InvalidOptionError(f"{self._name}: {text}")
+
+    def text(self, key: str, default: str) -> str:
+        """A word."""
+        found = self._take(key)
+        return default if found is None else found
+
+    def optional(self, key: str) -> str | None:
+        """A word that may be missing."""
+        return self._take(key)
+
+    def integer(self, key: str, default: int, *, least: int = 0, most: int | None = None) -> int:
+        """A whole number."""
+        found = self._take(key)
+        if found is None:
+            return default
+        span = f"{least} or more" if most is None else f"from {least} to {most}"
+        try:
+            value = int(found)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise self._error(f"{key} is a whole number, {span}, not {found!r}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A number of seconds."""
+        found = self._take(key)
+        try:
+            value = default if found is None else float(found)
+        except ValueError:
+            value = -1.0
+        if not value > 0:
+            raise self._error(f"{key} is a number of seconds, not {found!r}")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Yes or no."""
+        return self.choice(key, "yes" if default else "no", ("yes", "no")) == "yes"
+
+    def choice(self, key: str, default: str, among: Sequence[str]) -> str:
+        """One of some words, in upper or lower case."""
+        found = self._take(key)
+        if found is None:
+            return default
+        for word in among:
+            if word.lower() == found.lower():
+                return word
+        words = f"{', '.join(among[:-1])} or {among[-1]}"
+        raise self._error(f"{key} is {words}, not {found!r}")
+
+    def done(self) -> None:
+        """No option is left.
+
+        Raises:
+            InvalidOptionError: the URL has an option that the store does not know.
+        """
+        if self._left:
+            unknown = ", ".join(sorted(self._left))
+            known = ", ".join(self._known)
+            raise self._error(
+                f"unknown option {unknown}" + (f"; known are {known}" if known else "")
+            )
+
+    def rest(self) -> str:
+        """The URL with the options that were not taken, for a driver that knows them."""
+        here = self._location
+        credentials = ""
+        if here.user is not None:
+            secret = "" if here.password is None else f":{quote(here.password, safe='')}"
+            credentials = f"{quote(here.user, safe='')}{secret}@"
+        query = f"?{urlencode(self._left)}" if self._left else ""
+        return f"{here.scheme}://{credentials}{here.hosts}/{quote(here.path)}{query}"
+
+
 class _Factory(Protocol):
-    def __call__(self, location: str, options: dict[str, str]) -> Backend: ...
+    def __call__(self, location: Location) -> Backend: ...
 
 
 _SCHEMES: Final = {
-    "memory": "perdure_backends.memory",
-    "sqlite": "perdure_backends.sqlite",
+    "memory": "memory",
+    "sqlite": "sqlite",
+    "postgresql": "postgres",
+    "postgres": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
 }
+
+_EXTRAS: Final = {"asyncpg": "postgres", "aiomysql": "mysql", "pymysql": "mysql", "redis": "redis"}
 
 
 def open_backend(url: str) -> Backend:
     """A store for a URL, not yet opened.
 
     ``memory://`` · ``sqlite:///relative.db`` · ``sqlite:////absolute.db`` · ``sqlite:///:memory:``
-    with options as the query, such as ``?synchronous=NORMAL``.
+    · ``postgresql://user@host/database`` · ``mysql://user@host/database``, with options as the
+    query, such as ``?synchronous=NORMAL``.
 
     Raises:
-        InvalidOptionError: the URL names no known store, or an unknown option.
+        InvalidOptionError: the URL names no known store, or an unknown option, or the store's
+            driver is not installed.
     """
-    from urllib.parse import parse_qsl, unquote, urlsplit
-
-    parts = urlsplit(url)
-    module = _SCHEMES.get(parts.scheme)
+    location = Location.parse(url)
+    module = _SCHEMES.get(location.scheme)
     if module is None:
         known = ", ".join(f"{scheme}://" for scheme in sorted(_SCHEMES))
         raise InvalidOptionError(
-            f"no store is known for {parts.scheme or url!r}; a backend URL starts with {known}"
+            f"no store is known for {location.scheme or url!r}; a backend URL starts with {known}"
         )
-    if parts.netloc:
+    if module in ("memory", "sqlite") and location.hosts:
         raise InvalidOptionError(
-            f"{parts.scheme}: {parts.netloc!r} stands where a host would; a path takes three "
+            f"{location.scheme}: {location.hosts!r} stands where a host would; a path takes three "
             "slashes, as in sqlite:///orders.db"
         )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    factory = cast("_Factory", importlib.import_module(module).from_url)
-    location = unquote(parts.path[1:] if parts.path.startswith("/") else parts.path)
-    return factory(location, options)
-
-
-def option_error(scheme: str, unknown: set[str], known: tuple[str, ...]) -> InvalidOptionError:
-    """The error for options that a store does not know."""
-    return InvalidOptionError(
-        f"{scheme}: unknown option {', '.join(sorted(unknown))}; known are {', '.join(known)}"
-    )
+    try:
+        found = importlib.import_module(f"{__package__}.{module}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        raise InvalidOptionError(
+            f"{location.scheme}: the driver {error.name} is not installed; "
+            f"pip install 'perdure[{extra}]'"
+        ) from error
+    return cast("_Factory", found.from_url)(location)

@@ -1,19 +1,24 @@
-"""One state machine drives memory and SQLite with the same steps and compares what they show."""
+"""One state machine drives two stores with the same steps and compares what they show.
+
+Memory is compared with each of the others. Servers take longer, so they get fewer programs;
+``AGREEMENT_EXAMPLES`` sets how many.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import hypothesis.strategies as st
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from perdure import Failure, Retry
-from perdure_backends import Backend, QueueControl
+from perdure_backends import Backend, Listing, QueueControl
 from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.history import Parent, WorkflowStarted, encode_event
 from perdure_backends.memory import MemoryBackend
@@ -43,7 +48,7 @@ from perdure_backends.records import (
     TurnTask,
     UpdateAnswer,
 )
-from perdure_backends.sqlite import SqliteBackend
+from stores import make_store
 
 T = TypeVar("T")
 IDS = st.sampled_from(["a", "b", "c"])
@@ -71,15 +76,16 @@ def has_attempts(machine: Agreement) -> bool:
 class Agreement(RuleBasedStateMachine):
     """Both stores, the same clock, the same steps."""
 
+    other: ClassVar[str]
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = TestClock()
         self.folder = tempfile.TemporaryDirectory()
-        path = str(Path(self.folder.name) / "store.db")
         self.stores: tuple[Backend, Backend] = (
             MemoryBackend(clock=self.clock),
-            SqliteBackend(path, clock=self.clock, synchronous="NORMAL"),
+            make_store(self.other, Path(self.folder.name), self.clock),
         )
         self.harnesses = [Harness(store, self.clock) for store in self.stores]
         for store in self.stores:
@@ -107,7 +113,7 @@ class Agreement(RuleBasedStateMachine):
     def same(self, results: list[Any], what: str) -> Any:
         """Both answers, which must agree."""
         assert results[0] == results[1], (
-            f"{what}: {results[0]!r} in memory, {results[1]!r} in SQLite"
+            f"{what}: {results[0]!r} in memory, {results[1]!r} in {self.other}"
         )
         return results[0]
 
@@ -409,7 +415,7 @@ class Agreement(RuleBasedStateMachine):
     def everything_shown_agrees(self) -> None:
         shown: list[Any] = []
         for store in self.stores:
-            assert isinstance(store, (MemoryBackend, SqliteBackend))
+            assert isinstance(store, Listing)
             page = self.run(store.list_instances(ListFilter(all_runs=True), None, 1000))
             runs = {}
             for record in page.instances:
@@ -440,10 +446,19 @@ class Agreement(RuleBasedStateMachine):
             assert one == shown[1][run_id], run_id
 
 
-Agreement.TestCase.settings = settings(
-    max_examples=100,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestAgreement = Agreement.TestCase
+def agreement(other: str, examples: int) -> Any:
+    """A test case that compares memory with another store."""
+    examples = int(os.environ.get("AGREEMENT_EXAMPLES", examples))
+    machine: Any = type(f"Agreement_{other}", (Agreement,), {"other": other})
+    machine.TestCase.settings = settings(
+        max_examples=examples,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    return machine.TestCase
+
+
+TestSqlite = agreement("sqlite", 100)
+TestPostgres = agreement("postgres", 12)
+TestMysql = agreement("mysql", 12)

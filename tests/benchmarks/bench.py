@@ -2,11 +2,14 @@
 
 Throughput is shown as a ratio to a bare yardstick too.
 
-Run: ``python tests/benchmarks/bench.py [--store sqlite|memory] [--only W1,W4] [--json]``.
+Run: ``python tests/benchmarks/bench.py [--store sqlite|memory|postgres|mysql] [--only W1,W4]
+[--json]``; servers are started by ``python tests/servers.py python tests/benchmarks/bench.py …``.
 
 The yardstick for SQLite is one-row commits a second through one aiosqlite connection (WAL, FULL),
-for memory one turn of an asyncio loop plus a msgspec round trip; both are measured in the same
-run, and the ratios are what counts. Each workload runs three times, the median is shown.
+for memory one turn of an asyncio loop plus a msgspec round trip, for servers their drivers'
+durable one-row commits a second, on 16 connections (throughput) and on one (a lone step); all are
+measured in the same run, and the ratios are what counts. Each workload runs three times, the median
+is shown.
 """
 
 from __future__ import annotations
@@ -26,13 +29,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import bench_flows
 import msgspec
+import servers
 from bench_flows import (
     add,
     calls,
@@ -84,6 +91,53 @@ async def yardstick_memory(folder: Path) -> float:
     return count / (time.perf_counter() - begun)
 
 
+async def rate(connections: Sequence[Callable[[], Awaitable[Any]]], count: int) -> float:
+    """Calls a second, each connection one after the other."""
+
+    async def use(call: Callable[[], Awaitable[Any]]) -> None:
+        for _ in range(count):
+            await call()
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(use(call) for call in connections))
+    return count * len(connections) / (time.perf_counter() - begun)
+
+
+async def yardsticks_postgres() -> tuple[float, float]:
+    """Durable one-row commits a second, on one connection and on 16."""
+    import asyncpg
+
+    url = os.environ[servers.POSTGRES]
+    made = [await asyncpg.connect(url) for _ in range(16)]
+    await made[0].execute("DROP TABLE IF EXISTS yard; CREATE TABLE yard (a serial, b text)")
+    calls = [lambda c=c: c.execute("INSERT INTO yard (b) VALUES ($1)", "row") for c in made]
+    lone, all_of_them = await rate(calls[:1], 1000), await rate(calls, 300)
+    for connection in made:
+        await connection.close()
+    return lone, all_of_them
+
+
+async def yardsticks_mysql() -> tuple[float, float]:
+    """Durable one-row commits a second, on one connection and on 16."""
+    from perdure_backends._urls import Location
+    from perdure_backends.mysql._driver import connect, connection_options, execute
+
+    location = Location.parse(os.environ[servers.MYSQL])
+    ((host, port),) = location.nodes(3306)
+    access = {"host": host, "port": port, "user": location.user, "db": location.path}
+    made = [await connect({**access, **connection_options()}) for _ in range(16)]
+    await execute(made[0], "DROP TABLE IF EXISTS yard")
+    await execute(made[0], "CREATE TABLE yard (a INT AUTO_INCREMENT PRIMARY KEY, b TEXT)")
+    calls = [lambda c=c: execute(c, "INSERT INTO yard (b) VALUES ('row')") for c in made]
+    lone, all_of_them = await rate(calls[:1], 1000), await rate(calls, 300)
+    for connection in made:
+        connection.close()
+    return lone, all_of_them
+
+
+SERVERS = {"postgres": yardsticks_postgres, "mysql": yardsticks_mysql}
+
+
 class Bench:
     """One store, one folder."""
 
@@ -97,6 +151,10 @@ class Bench:
         self._count += 1
         if self.store == "memory":
             return "memory://"
+        if self.store == "postgres":
+            return f"{os.environ[servers.POSTGRES]}?schema=bench_{os.getpid()}_{self._count}"
+        if self.store == "mysql":
+            return f"{os.environ[servers.MYSQL]}?prefix=bench{os.getpid()}_{self._count}_"
         return f"sqlite:///{self.folder / f'store{self._count}.db'}"
 
     async def with_worker(self, body: Callable[[Client], Awaitable[Any]]) -> Any:
@@ -199,6 +257,9 @@ class Bench:
     async def _not_run(self, client: Client) -> int:
         """Instances without a turn. Counted from outside where possible: a listing of ten
         thousand records would weigh more than what is to be measured."""
+        if self.store in SERVERS:
+            backend: Any = client.backend
+            return int((await backend.glance()).ready)
         if self.store == "memory":
             return sum([r.turn == 0 async for r in client.list(page_size=5000)])
         path = client.backend.url.removeprefix("sqlite:///")
@@ -343,11 +404,16 @@ def _cpu() -> float:
 
 
 # What is asked for: workload → figure → (bound, whether higher is better); ratios to the yardstick.
-RATIOS: dict[str, dict[str, float]] = {
-    "w1": {"workflows/s": 0.8},
-    "w2": {"activities/s": 1.9},
-    "w3": {"activities/s": 1.5},
-    "w4": {"steps/s": 0.4},
+_SERVER: dict[str, dict[str, float]] = {"w1": {"workflows/s": 0.16}, "w2": {"activities/s": 0.4}}
+RATIOS: dict[str, dict[str, dict[str, float]]] = {
+    "sqlite": {
+        "w1": {"workflows/s": 0.8},
+        "w2": {"activities/s": 1.9},
+        "w3": {"activities/s": 1.5},
+        "w4": {"steps/s": 0.4},
+    },
+    "postgres": _SERVER,
+    "mysql": _SERVER,
 }
 ONCE = {"w5", "w6", "idle", "imports", "replay", "guard"}
 
@@ -361,11 +427,16 @@ async def main(store: str, only: set[str], as_json: bool) -> None:
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
-        yardstick = yardstick_sqlite if store == "sqlite" else yardstick_memory
-        bare = await yardstick(folder)
+        single = 0.0
+        if store in SERVERS:
+            single, bare = await SERVERS[store]()
+            report["one connection/s"] = round(single)
+        else:
+            bare = await (yardstick_sqlite if store == "sqlite" else yardstick_memory)(folder)
         report["yardstick/s"] = round(bare)
         if not as_json:
-            print(f"{store}: yardstick {bare:,.0f} a second")
+            alone = f", {single:,.0f} on one connection" if single else ""
+            print(f"{store}: yardstick {bare:,.0f} a second{alone}")
         bench = Bench(store, folder)
         for workload in names:
             if only and workload not in only:
@@ -378,9 +449,11 @@ async def main(store: str, only: set[str], as_json: bool) -> None:
             shown = "  ".join(f"{value:,.3f} {key}" for key, value in figures.items())
             ratios = "".join(
                 f"  = {figures[key] / bare:.2f} x yardstick (asked: {bound})"
-                for key, bound in RATIOS.get(workload, {}).items()
-                if store == "sqlite"
+                for key, bound in RATIOS.get(store, {}).get(workload, {}).items()
             )
+            if single and workload == "lone":
+                step = figures["p50 ms"] * single / 1000
+                ratios = f"  = {step:.2f} bare commits (asked: at most 4.5)"
             print(f"  {workload:8} {shown}{ratios}", flush=True)
     if as_json:
         print(json.dumps(report))
@@ -388,7 +461,7 @@ async def main(store: str, only: set[str], as_json: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", default="sqlite", choices=["sqlite", "memory"])
+    parser.add_argument("--store", default="sqlite", choices=["sqlite", "memory", *SERVERS])
     parser.add_argument("--only", default="", help="workloads, separated by commas")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

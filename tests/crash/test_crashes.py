@@ -1,4 +1,4 @@
-"""Real worker processes on one SQLite file, killed with SIGKILL."""
+"""Real worker processes, killed with SIGKILL, on each store that processes can share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,23 @@ import pytest
 from crash_flows import chain, fan, go, hires_a_killer, is_a_killer, listens, tree, two_slow
 from perdure import DataConverter
 from perdure_backends import history as h
+from perdure_backends.records import Pending
 from perdure_runtime import Client, ListFilter, connect
 from perdure_runtime._core import Execution
+from stores import store_url
 
 HERE = Path(__file__).parent
-KILLS = 200 if os.environ.get("CI") else 30
+KILLS = 100 if os.environ.get("CI") else 30
+
+
+SHARED = ["sqlite", "postgres", "mysql"]
+"""Stores that several processes can use."""
+
+
+@pytest.fixture(params=SHARED)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh store with its stock durable settings."""
+    return store_url(request.param, tmp_path).replace("?synchronous=NORMAL", "")
 
 
 def start_worker(url: str, *options: str) -> subprocess.Popen[bytes]:
@@ -84,9 +96,7 @@ async def check_histories(client: Client) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    url = f"sqlite:///{path}"
+def test_random_kills_lose_and_double_nothing(url: str) -> None:
     rng = random.Random(5)
 
     async def main() -> None:
@@ -134,9 +144,13 @@ def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
             assert len(finished) > KILLS / 2
             assert {record.state for record in finished} == {"completed"}
             await check_histories(client)
+            for record in finished:
+                assert await backend.pending(record.run_id) == Pending()
 
     asyncio.run(main())
-    with sqlite3.connect(path) as connection:
+    if not url.startswith("sqlite:"):
+        return
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         for table in ("activities", "timers", "inbox"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
@@ -146,9 +160,8 @@ def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["exit", "fault"])
 def test_an_activity_that_kills_its_worker_fails_and_other_work_goes_on(
-    tmp_path: Path, kind: str
+    url: str, tmp_path: Path, kind: str
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     note = tmp_path / "note"
 
     async def main() -> None:
@@ -163,8 +176,7 @@ def test_an_activity_that_kills_its_worker_fails_and_other_work_goes_on(
 
 
 @pytest.mark.slow
-def test_a_workflow_that_kills_its_worker_is_parked(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+def test_a_workflow_that_kills_its_worker_is_parked(url: str, tmp_path: Path) -> None:
 
     async def main() -> None:
         async with connect(url) as backend, keep_running(url, "--no-guard"):
@@ -182,8 +194,7 @@ def test_a_workflow_that_kills_its_worker_is_parked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_workers_work_is_taken_over_long_before_its_lease_ends(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+def test_a_killed_workers_work_is_taken_over_long_before_its_lease_ends(url: str) -> None:
 
     async def main() -> None:
         async with connect(url) as backend:
@@ -204,8 +215,7 @@ def test_a_killed_workers_work_is_taken_over_long_before_its_lease_ends(tmp_path
 
 
 @pytest.mark.slow
-def test_a_frozen_worker_comes_back_to_find_its_work_taken(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+def test_a_frozen_worker_comes_back_to_find_its_work_taken(url: str) -> None:
 
     async def main() -> None:
         async with connect(url) as backend:

@@ -9,18 +9,15 @@ from typing import Any
 
 import pytest
 from perdure_runtime import Client, Local, Worker, connect
+from stores import STORES, store_url
 
 Run = Callable[..., AbstractAsyncContextManager[Local]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite-memory"])
+@pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh store."""
-    if request.param == "memory":
-        return "memory://"
-    if request.param == "sqlite-memory":
-        return "sqlite:///:memory:"
-    return f"sqlite:///{tmp_path / 'store.db'}?synchronous=NORMAL"
+    return store_url(request.param, tmp_path)
 
 
 @pytest.fixture(params=["cached", "replayed"])

@@ -5,14 +5,21 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-from .._urls import option_error
+from perdure import InvalidOptionError
+
+from .._urls import Location, Options
 from ._backend import MemoryBackend as MemoryBackend
 
 __all__ = ["MemoryBackend", "from_url"]
 
 
-def from_url(location: str, options: dict[str, str]) -> MemoryBackend:
-    """``memory://``: a new, empty store each time."""
-    if options or location:
-        raise option_error("memory", set(options) or {location}, ())
+def from_url(location: Location) -> MemoryBackend:
+    """``memory://``: a new, empty store each time.
+
+    Raises:
+        InvalidOptionError: there is more than that.
+    """
+    Options("memory", location).done()
+    if location.path:
+        raise InvalidOptionError(f"memory: there is nothing at {location.path!r}; write memory://")
     return MemoryBackend()

@@ -6,18 +6,16 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from perdure.extension import CATCH_ALL
 
 from .._ids import new_token
 from .._policies import SUSPECT_AFTER, after_attempt, cancelled_entry
+from .._stored import bucket_of, decode_headers, decode_policy, encode_failure
 from ..records import ActivityClaim, ActivityResult, ActivityTask, Heartbeat, HeartbeatResult
 from ._statements import SQL
-from ._steps import Tx, bucket_of, decode_policy, encode_failure
-
-_headers_decoder: Final = msgspec.json.Decoder(dict[str, bytes])
+from ._steps import Tx
 
 
 def claim_activities(tx: Tx, claim: ActivityClaim) -> list[ActivityTask]:
@@ -78,7 +76,7 @@ def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
         heartbeat=policy.heartbeat,
         details=details,
         alone=claim.alone,
-        headers=_headers_decoder.decode(row[11]) if row[11] else {},
+        headers=decode_headers(row[11]),
     )
 
 
@@ -121,11 +119,10 @@ def heartbeat(tx: Tx, beat: Heartbeat) -> HeartbeatResult:
     if beat.details is not None:
         tx.execute(SQL["beat_details"], (beat.details, serial, beat.number))
     policy = decode_policy(stored)
-    if beat.alive and policy.heartbeat is not None:
-        limits = [tx.now + policy.heartbeat]
-        if policy.start_to_close is not None:
-            limits.append(started_at + policy.start_to_close)
-        if policy.schedule_to_close is not None:
-            limits.append(scheduled_at + policy.schedule_to_close)
-        tx.execute(SQL["beat_deadline"], (min(limits), serial, beat.number))
+    if beat.alive:
+        deadline = policy.deadline_after_beat(
+            now=tx.now, scheduled_at=scheduled_at, started_at=started_at
+        )
+        if deadline is not None:
+            tx.execute(SQL["beat_deadline"], (deadline, serial, beat.number))
     return HeartbeatResult.CANCEL if cancel else HeartbeatResult.GO_ON

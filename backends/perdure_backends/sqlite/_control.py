@@ -17,14 +17,20 @@ from .._policies import (
     convicted,
     crash_failure,
     retry_at,
-    timeout_failure,
+)
+from .._stored import (
+    bucket_of,
+    decode_policy,
+    encode_failure,
+    parent_of,
+    which_timeout,
 )
 from .._wakeups import ACTIVITIES, TURNS
 from ..history import TimerFired, encode_event
 from ..records import Action, ControlResult, Park, RemoveResult, SessionStart, Status, SweepReport
 from . import _liveness
 from ._statements import SQL
-from ._steps import Policy, Tx, bucket_of, decode_policy, encode_failure, parent_of
+from ._steps import Tx
 from ._turns import disown
 
 # --- sessions -------------------------------------------------------------------------------
@@ -214,7 +220,7 @@ def _time_out_run(tx: Tx, row: tuple[Any, ...]) -> None:
 def _time_out_activity(tx: Tx, row: tuple[Any, ...]) -> None:
     _, serial, number, stored, scheduled_at, attempt, started_at, owner, cancel = row
     policy = decode_policy(stored)
-    failure = _which_timeout(tx.now, policy, scheduled_at, started_at, owner)
+    failure = which_timeout(tx.now, policy, scheduled_at, started_at, waiting=owner is None)
     due = retry_at(policy.retry, attempt, failure, scheduled_at, tx.now)
     if due is None or cancel:
         tx.end_activity(serial, number, activity_failed(number, failure, "timeout"))
@@ -228,19 +234,6 @@ def _time_out_activity(tx: Tx, row: tuple[Any, ...]) -> None:
             scheduled_at=scheduled_at,
             last_failure=encode_failure(failure),
         )
-
-
-def _which_timeout(
-    now: int, policy: Policy, scheduled_at: int, started_at: int, owner: str | None
-) -> Failure:
-    total = policy.schedule_to_close
-    if total is not None and now >= scheduled_at + total:
-        return timeout_failure("schedule_to_close", total)
-    if owner is None:
-        return timeout_failure("schedule_to_start", policy.schedule_to_start or 0)
-    if policy.start_to_close is not None and now >= started_at + policy.start_to_close:
-        return timeout_failure("start_to_close", policy.start_to_close)
-    return timeout_failure("heartbeat", policy.heartbeat or 0)
 
 
 # --- operators ------------------------------------------------------------------------------

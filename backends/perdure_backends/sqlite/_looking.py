@@ -8,52 +8,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
+from .._stored import instance_record, pending_activity, session_decoder
 from ..records import (
     InstanceRecord,
     ListFilter,
     ListPage,
     NewTimer,
-    Park,
     Pending,
-    PendingActivity,
     SessionRecord,
-    SessionStart,
-    Status,
 )
 from ._statements import SQL
-from ._steps import decode_failure, parent_of
-
-_park_decoder: Final = msgspec.json.Decoder(Park)
-_session_decoder: Final = msgspec.json.Decoder(SessionStart)
-
-
-def record(row: tuple[Any, ...]) -> InstanceRecord:
-    """A run from the columns of the statement ``describe``."""
-    return InstanceRecord(
-        instance_id=row[0],
-        run_id=row[1],
-        workflow=row[2],
-        version=row[3],
-        queue=row[4],
-        status=Status(row[5]),
-        started_at=row[6],
-        turn=row[7],
-        events=row[8],
-        finished_at=row[9],
-        suspended=bool(row[10]),
-        park=None if row[11] is None else _park_decoder.decode(row[11]),
-        parent=parent_of(row[12], row[13], row[14]),
-        continued_to=row[15],
-        result=row[16],
-        failure=decode_failure(row[17]),
-        owner=row[18],
-        started=row[20],
-        published=row[21],
-    )
 
 
 def describe(
@@ -66,14 +32,14 @@ def describe(
     else:
         where = " WHERE r.run_id = ? AND r.instance_id = ?"
         row = conn.execute(SQL["describe"] + where, (run_id, instance_id)).fetchone()
-    return None if row is None else record(row)
+    return None if row is None else instance_record(row)
 
 
 def describe_runs(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
     """See :meth:`Backend.describe_runs`."""
     where = " WHERE r.run_id IN (SELECT value FROM json_each(?))"
     rows = conn.execute(SQL["describe"] + where, (json.dumps(list(run_ids)),))
-    found = {row[1]: record(row) for row in rows}
+    found = {row[1]: instance_record(row) for row in rows}
     return [found.get(run_id) for run_id in run_ids]
 
 
@@ -83,22 +49,8 @@ def pending(conn: sqlite3.Connection, run_id: str) -> Pending:
     if row is None:
         return Pending()
     serial, unread = row
-    activities = tuple(
-        PendingActivity(
-            number=number,
-            name=name,
-            queue=queue,
-            attempt=attempt,
-            state="running" if owner else "retrying" if attempt else "waiting",
-            scheduled_at=scheduled_at,
-            due_at=due_at,
-            owner=owner,
-            last_failure=decode_failure(last_failure),
-        )
-        for number, name, queue, attempt, scheduled_at, due_at, owner, last_failure in conn.execute(
-            SQL["pending_activities"], (serial,)
-        )
-    )
+    rows = conn.execute(SQL["pending_activities"], (serial,))
+    activities = tuple(map(pending_activity, rows))
     timers = tuple(NewTimer(*row) for row in conn.execute(SQL["pending_timers"], (serial,)))
     return Pending(activities=activities, timers=timers, inbox=unread)
 
@@ -107,7 +59,7 @@ def list_sessions(conn: sqlite3.Connection) -> list[SessionRecord]:
     """See :meth:`Liveness.list_sessions`."""
     return [
         SessionRecord(
-            start=_session_decoder.decode(start), opened_at=opened_at, expires_at=expires_at
+            start=session_decoder.decode(start), opened_at=opened_at, expires_at=expires_at
         )
         for start, opened_at, expires_at in conn.execute(SQL["list_sessions"])
     ]
@@ -154,6 +106,6 @@ def list_instances(
     ).fetchall()
     page = rows[:limit]
     return ListPage(
-        instances=tuple(map(record, page)),
+        instances=tuple(map(instance_record, page)),
         after=str(page[-1][19]) if len(rows) > limit and page else None,
     )

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from .._policies import QUERY_PAUSE
+from .._stored import bucket_of, decode_failure, encode_failure
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ..records import (
     QueryAnswer,
@@ -20,7 +21,7 @@ from ..records import (
     UpdateAnswer,
 )
 from ._statements import SQL
-from ._steps import Tx, bucket_of, decode_failure, encode_failure
+from ._steps import Tx
 from ._turns import offers_of
 
 

@@ -6,76 +6,23 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
 
 import msgspec
-from perdure import Failure, Retry
+from perdure import Failure
 
-from .._policies import Bucket, child_ended, first_deadline
+from .._policies import Bucket, child_ended
+from .._stored import (
+    Policy,
+    bucket_of,
+    encode_failure,
+    encode_headers,
+    encode_policy,
+    new_deadline,
+)
 from .._wakeups import ACTIVITIES, TURNS
 from ..history import CancelRequested, Parent, encode_event
-from ..records import Continuation, NewActivity, Park, QueueLimit, StartRequest, Status
+from ..records import Continuation, NewActivity, Park, StartRequest, Status
 from ._statements import SQL
-
-
-class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Retry policy and time-outs of an activity, as they are stored in its row."""
-
-    retry: Retry
-    start_to_close: int | None = None
-    schedule_to_close: int | None = None
-    schedule_to_start: int | None = None
-    heartbeat: int | None = None
-
-    def deadline(self, *, now: int, scheduled_at: int, running: bool) -> int | None:
-        """When the first of the time-outs passes of an activity that has had a worker."""
-        return first_deadline(
-            now=now,
-            scheduled_at=scheduled_at,
-            running=running,
-            start_to_close=self.start_to_close,
-            schedule_to_close=self.schedule_to_close,
-            schedule_to_start=None,
-            heartbeat=self.heartbeat,
-        )
-
-
-_encoder: Final = msgspec.json.Encoder()
-_policy_decoder: Final = msgspec.json.Decoder(Policy)
-_failure_decoder: Final = msgspec.json.Decoder(Failure)
-_policies: dict[Any, bytes] = {}
-
-
-def encode_policy(new: NewActivity) -> bytes:
-    """The stored form of an activity's policy; most activities share a few."""
-    key = (
-        new.retry,
-        new.start_to_close,
-        new.schedule_to_close,
-        new.schedule_to_start,
-        new.heartbeat,
-    )
-    found = _policies.get(key)
-    if found is None:
-        if len(_policies) > 1000:
-            _policies.clear()
-        found = _policies[key] = _encoder.encode(Policy(*key))
-    return found
-
-
-def decode_policy(stored: bytes) -> Policy:
-    """A policy from a row."""
-    return _policy_decoder.decode(stored)
-
-
-def encode_failure(failure: Failure | None) -> bytes | None:
-    """The stored form of a failure."""
-    return None if failure is None else _encoder.encode(failure)
-
-
-def decode_failure(stored: bytes | None) -> Failure | None:
-    """A failure from a row."""
-    return None if stored is None else _failure_decoder.decode(stored)
 
 
 class Tx:
@@ -136,20 +83,8 @@ class Tx:
                 mine = bucket.available(self.now) >= 1
                 if mine:
                     self.take(bucket, 1)
-        deadline = None
-        if (
-            new.start_to_close or new.schedule_to_close or new.schedule_to_start or new.heartbeat
-        ) is not None:
-            deadline = first_deadline(
-                now=self.now,
-                scheduled_at=new.scheduled_at,
-                running=mine,
-                start_to_close=new.start_to_close,
-                schedule_to_close=new.schedule_to_close,
-                schedule_to_start=new.schedule_to_start,
-                heartbeat=new.heartbeat,
-            )
-            self.plan(deadline)
+        deadline = new_deadline(new, self.now, running=mine)
+        self.plan(deadline)
         self.execute(
             SQL["insert_activity"],
             (
@@ -167,7 +102,7 @@ class Tx:
                 session_id if mine else None,
                 new.token if mine else None,
                 new.priority,
-                _encoder.encode(new.headers) if new.headers else None,
+                encode_headers(new.headers),
             ),
         )
         if not mine:
@@ -326,16 +261,3 @@ class Tx:
         if parent is not None:
             self.tell_parent(parent.run_id, child_ended(parent, failure, status.value))
         self.close_children(run_id)
-
-
-def bucket_of(row: tuple[str, float, int, float, int]) -> Bucket:
-    """A queue's limit from its row."""
-    queue, per_second, burst, level, at = row
-    return Bucket(QueueLimit(queue=queue, per_second=per_second, burst=burst), level, at)
-
-
-def parent_of(instance_id: str | None, run_id: str | None, number: int | None) -> Parent | None:
-    """The parent from its three columns."""
-    if instance_id is None or run_id is None or number is None:
-        return None
-    return Parent(instance_id, run_id, number)

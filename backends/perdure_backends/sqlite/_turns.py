@@ -13,6 +13,7 @@ import msgspec
 
 from .._ids import new_token
 from .._policies import ANY_WORKFLOW, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
+from .._stored import encode_failure, parent_of
 from .._wakeups import ANSWERS, TURNS
 from ..records import (
     CancelActivity,
@@ -37,7 +38,7 @@ from ..records import (
     TurnTask,
 )
 from ._statements import SQL
-from ._steps import Tx, encode_failure, parent_of
+from ._steps import Tx
 
 
 def start(tx: Tx, request: StartRequest) -> StartOutcome:

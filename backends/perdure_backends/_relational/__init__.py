@@ -1,0 +1,35 @@
+"""What the stores on database servers share: decisions in Python, rows in tables.
+
+A method of the contract is a *unit of work*: it locks and loads the rows that it concerns, in key
+order, decides on them in memory, and writes the difference with one statement for each table,
+however many instances took part. A store adds its SQL, its driver and its ways to push
+(:class:`~._database.Database`).
+
+PYTEST_DONT_REWRITE
+"""
+
+from ._backend import RelationalBackend as RelationalBackend
+from ._database import ConflictError as ConflictError
+from ._database import Database as Database
+from ._database import Link as Link
+from ._database import Look as Look
+from ._database import Write as Write
+from ._pools import LoopPools as LoopPools
+from ._pools import opened as opened
+from ._rows import ACTIVITY_MUTABLE as ACTIVITY_MUTABLE
+from ._rows import RUN_COLUMNS as RUN_COLUMNS
+from ._rows import RUN_FIXED as RUN_FIXED
+
+__all__ = [
+    "ACTIVITY_MUTABLE",
+    "RUN_COLUMNS",
+    "RUN_FIXED",
+    "ConflictError",
+    "Database",
+    "Link",
+    "Look",
+    "LoopPools",
+    "RelationalBackend",
+    "Write",
+    "opened",
+]

@@ -1,0 +1,501 @@
+"""The face of a store on a database server: the contract's methods, each a unit of work.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from perdure import BackendError, BackendUnavailableError, PayloadTooLargeError, SchemaVersionError
+
+from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
+from ..contract import SessionKeeper
+from ..records import (
+    Action,
+    ActivityClaim,
+    ActivityResult,
+    ActivityTask,
+    ClaimedTurns,
+    CommitOutcome,
+    ControlResult,
+    Heartbeat,
+    HeartbeatResult,
+    InstanceRecord,
+    Lease,
+    ListFilter,
+    ListPage,
+    Message,
+    Pending,
+    QueryAnswer,
+    QueryClaim,
+    QueryRequest,
+    QueryTask,
+    QueueLimit,
+    RemoveResult,
+    SendResult,
+    SessionRecord,
+    SessionStart,
+    StartOutcome,
+    StartRequest,
+    SweepReport,
+    TurnClaim,
+    TurnCommit,
+    UpdateAnswer,
+)
+from . import _activities, _control, _looking, _queries, _turns
+from ._database import ConflictError, Database, Look
+from ._unit import Unit
+
+T = TypeVar("T")
+
+_PAUSES: Final = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before a unit that met a conflict is tried again, up to so much more by chance."""
+
+_FRESH: Final = 0.9
+"""Seconds for which a glance that nothing has contradicted since is believed."""
+
+_SERIALS: Final = 1000
+"""Numbers of runs that a unit may use; the next ones are fetched before it begins."""
+
+_SEEN_FREE: Final = 0.3
+"""Seconds between the two glances that find a session's lock free."""
+
+_BUSY_LOOK: Final = 0.02
+_IDLE_LOOK: Final = 0.46
+"""Seconds between glances where the store does not push."""
+
+
+class RelationalBackend:
+    """A store on a database server.
+
+    Args:
+        database: its tables and driver.
+        migrate: create or update the schema when opened.
+        version, oldest_reader: schema that this code writes, and the oldest code that can use it.
+        clock: microseconds since the epoch, in place of the server's; for tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        migrate: bool,
+        version: int,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._database = database
+        self._migrate = migrate
+        self._version = version
+        self._clock = clock
+        self._wakeups = Wakeups()
+        self._opened = False
+        self._offset = 0
+        self._serials = range(0)
+        self._look: Look | None = None
+        self._looked = -math.inf
+        self._looked_now = 0
+        self._stale: set[str] = set()
+        self._planned: float = math.inf
+        self._limits = True
+        self._seen_free: dict[str, float] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """See :attr:`Backend.wakeups`."""
+        return self._wakeups
+
+    @property
+    def url(self) -> str:
+        """See :attr:`Backend.url`."""
+        return self._database.url
+
+    def use_clock(self, clock: Callable[[], int]) -> None:
+        """Judges what is due by another clock than the server's; for tests."""
+        self._clock = clock
+
+    # --- life
+
+    async def open(self) -> None:
+        """See :meth:`Backend.open`."""
+        if self._opened:
+            return
+        await self._database.open()
+        try:
+            if self._migrate:
+                await self._database.migrate()
+            await self._check_version()
+            await self._learn_time()
+        except BaseException:
+            await self._database.aclose()
+            raise
+        self._opened = True
+        self._database.listen(self._told)
+        if not self._database.pushes and self._clock is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def aclose(self) -> None:
+        """See :meth:`Backend.aclose`."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            if watcher.get_loop() is asyncio.get_running_loop():
+                await asyncio.wait([watcher])
+        self._opened = False
+        await self._database.aclose()
+        for _ in range(3):
+            # Transports that were closed are gone some turns of the loop later, which the caller
+            # may be about to close.
+            await asyncio.sleep(0)
+
+    async def _check_version(self) -> None:
+        stored, oldest = await self._database.stored_version()
+        if stored < self._version:
+            raise SchemaVersionError(
+                f"the store has schema version {stored}, this code needs {self._version}; "
+                "run `perdure migrate`"
+            )
+        if stored > self._version and oldest > self._version:
+            raise SchemaVersionError(
+                f"the store has schema version {stored}, which needs code that knows version "
+                f"{oldest} or later; this code knows {self._version}: update perdure"
+            )
+
+    async def schema_version(self) -> tuple[int, int]:
+        """See :meth:`Migrating.schema_version`."""
+        await self._database.open()
+        return (await self._database.stored_version())[0], self._version
+
+    async def migrate(self) -> list[str]:
+        """See :meth:`Migrating.migrate`."""
+        await self._database.open()
+        return await self._database.migrate()
+
+    # --- time
+
+    async def now(self) -> int:
+        """See :meth:`Backend.now`."""
+        await self._learn_time()
+        return self._now()
+
+    async def _learn_time(self) -> None:
+        if self._clock is None:
+            rows = await self._database.fetch("now")
+            self._set_time(rows[0][0])
+
+    def _set_time(self, now: int) -> None:
+        self._offset = now - time.monotonic_ns() // 1000
+
+    def _now(self) -> int:
+        """The server's time at its last answer, and this machine's monotonic time since."""
+        if self._clock is not None:
+            return self._clock()
+        return time.monotonic_ns() // 1000 + self._offset
+
+    # --- units of work
+
+    async def _change(self, step: Callable[[Unit], Awaitable[T]]) -> T:
+        """Does a unit of work, again where somebody was in the way; wakes whom it concerns."""
+        for pause in (*_PAUSES, None):
+            if len(self._serials) < _SERIALS:
+                (row,) = await self._database.fetch("next_serials")
+                self._serials = range(row[0], row[0] + row[1])
+            link = await self._database.link()
+            try:
+                unit = Unit(link, self._now(), self._next_serial, limits=self._limits)
+                result = await step(unit)
+                await link.finish(unit.writes(), staged=unit.staged())
+            except ConflictError as error:
+                await link.abandon()
+                if pause is None:
+                    raise BackendUnavailableError(
+                        f"{self.url}: others are in the way again and again: {error}"
+                    ) from error.__cause__
+                await asyncio.sleep(pause * (1 + random.random()))
+                continue
+            except BaseException:
+                await link.abandon()
+                raise
+            self._tell(unit)
+            return result
+        raise BackendUnavailableError("unreachable")
+
+    async def _next_serial(self) -> int:
+        serial, self._serials = self._serials[0], self._serials[1:]
+        return serial
+
+    def _tell(self, unit: Unit) -> None:
+        topics = set(unit.topics)
+        if unit.earliest is not None and unit.earliest < self._planned:
+            self._planned = unit.earliest
+            topics.add(DUE)
+        if topics or unit.finished:
+            self._told(topics, unit.finished)
+            self._database.tell(list(topics), unit.finished)
+
+    def _told(self, topics: Sequence[str] | set[str], finished: Sequence[str] | None) -> None:
+        """Something happened, here or elsewhere."""
+        self._stale.update(topics)
+        self._wakeups.notify(*topics)
+        if finished is None or finished:
+            self._wakeups.notify_finished(finished)
+
+    # --- glances
+
+    async def glance(self) -> Look:
+        """Looks at the store."""
+        # What is told from here on may not be in its answer, and what was told before must not be
+        # judged by an older one.
+        self._stale.clear()
+        self._look = None
+        since = self._looked_now
+        look = await self._database.look(None if self._clock is None else self._clock(), since)
+        if self._clock is None:
+            self._set_time(look.now)
+        self._looked = time.monotonic()
+        self._looked_now = look.now
+        self._look = look
+        self._limits = look.limits
+        self._planned = math.inf if look.next_due is None else look.next_due
+        if look.retries:
+            self._wakeups.notify(ACTIVITIES)
+        return look
+
+    async def _fresh(self, topic: str) -> Look | None:
+        """What is known without asking, or by a glance; ``None``: something has happened."""
+        if self._clock is not None or topic in self._stale:
+            # Who asks next may be able to do what this one can't: it must look again.
+            self._stale.discard(topic)
+            self._look = None
+            return None
+        if self._look is None or time.monotonic() - self._looked > _FRESH:
+            return await self.glance()
+        return self._look
+
+    async def _watch(self) -> None:
+        """Looks at a store that does not push: often while something happens there, else seldom."""
+        pause = _IDLE_LOOK
+        while True:
+            await asyncio.sleep(pause)
+            if time.monotonic() - self._looked < pause / 2:
+                continue  # somebody else has looked just now
+            try:
+                look = await self.glance()
+            except BackendError:
+                pause = _IDLE_LOOK
+                continue
+            if look.ready or look.waiting or look.asked:
+                pause = _BUSY_LOOK
+                self._told([TURNS] * (look.ready or look.asked) + [ACTIVITIES] * look.waiting, ())
+            else:
+                pause = min(pause * 1.5, _IDLE_LOOK)
+            # Who waits for an end or an answer asks for it; where nobody does, this costs nothing.
+            self._wakeups.notify(ANSWERS)
+            self._wakeups.notify_finished(None)
+
+    # --- sessions
+
+    async def open_session(self, session: SessionStart) -> None:
+        """See :meth:`Backend.open_session`."""
+        await self._change(lambda unit: _control.open_session(unit, session))
+        await self._database.hold(session.id)
+
+    async def keep_session(self, session_id: str) -> SessionKeeper:
+        """See :meth:`Backend.keep_session`."""
+        return await self._database.keeper(session_id, self._clock)
+
+    async def end_session(self, session_id: str) -> None:
+        """See :meth:`Backend.end_session`."""
+        await self._change(lambda unit: _control.end_session(unit, session_id))
+        await self._database.let_go(session_id)
+
+    # --- starting and messages
+
+    async def start(self, requests: Sequence[StartRequest]) -> list[StartOutcome]:
+        """See :meth:`Backend.start`."""
+        self._check_sizes("a workflow's input", (len(r.started) for r in requests))
+        return await self._change(lambda unit: _turns.start(unit, requests))
+
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        """See :meth:`Backend.send`."""
+        self._check_sizes("a message", (len(m.entry) for m in messages))
+        return await self._change(lambda unit: _turns.send(unit, messages))
+
+    def _check_sizes(self, what: str, sizes: Iterable[int]) -> None:
+        largest = self._database.largest
+        size = max(sizes, default=0)
+        if size > largest:
+            raise PayloadTooLargeError(
+                f"{what} has {size:,} bytes; the server of {self.url} takes {largest:,} in one row"
+            )
+
+    # --- turns
+
+    async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
+        """See :meth:`Backend.claim_turns`."""
+        if not claim.parked:
+            look = await self._fresh(TURNS)
+            if look is not None and not look.ready:
+                return ClaimedTurns(tasks=(), queries=look.asked)
+        return await self._change(lambda unit: _turns.claim(unit, claim))
+
+    async def read_history(self, run_id: str, after: int, limit: int) -> list[bytes]:
+        """See :meth:`Backend.read_history`."""
+        rows = await self._database.fetch("read_history", run_id=run_id, after=after, limit=limit)
+        return [bytes(row[0]) for row in rows]
+
+    async def commit(self, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
+        """See :meth:`Backend.commit`."""
+        self._check_sizes("a turn", (len(c.record) for c in commits))
+        return await self._change(lambda unit: _turns.commit(unit, commits))
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """See :meth:`Backend.release`."""
+        await self._change(lambda unit: _turns.release(unit, leases))
+
+    async def retain(
+        self, session_id: str, run_tokens: Sequence[str], activity_tokens: Sequence[str]
+    ) -> int:
+        """See :meth:`Backend.retain`."""
+        runs, activities = set(run_tokens), set(activity_tokens)
+        return await self._change(lambda unit: _control.retain(unit, session_id, runs, activities))
+
+    # --- activities
+
+    async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
+        """See :meth:`Backend.claim_activities`."""
+        look = await self._fresh(ACTIVITIES)
+        if look is not None and not look.waiting:
+            return []
+        return await self._change(lambda unit: _activities.claim_activities(unit, claim))
+
+    async def settle(self, results: Sequence[ActivityResult]) -> list[bool]:
+        """See :meth:`Backend.settle`."""
+        return await self._change(lambda unit: _activities.settle(unit, results))
+
+    async def heartbeat(self, beats: Sequence[Heartbeat]) -> list[HeartbeatResult]:
+        """See :meth:`Backend.heartbeat`."""
+        return await self._change(lambda unit: _activities.heartbeat(unit, beats))
+
+    # --- keeping house
+
+    async def sweep(self, session_id: str, limit: int) -> SweepReport:
+        """See :meth:`Backend.sweep`."""
+        look = await self._fresh(DUE)
+        if look is None or (look.next_due is not None and look.next_due <= self._now()):
+            look = await self.glance()
+        fired = timed_out = 0
+        lost: list[str] = []
+        if look.due:
+            fired, timed_out = await self._change(lambda unit: _control.do_what_is_due(unit, limit))
+        if look.forgotten:
+            await self._database.fetch("forget_queries", now=look.now)
+        for lost_id, build, proven in self._lost_sessions(look, session_id):
+            lose = functools.partial(
+                _control.lose_session, session_id=lost_id, build=build, proven=proven
+            )
+            if await self._change(lose):
+                lost.append(lost_id)
+        times: list[int | None] = []
+        if look.limits and look.waiting:
+            times = await self._limited(look.now)
+        if look.due or look.forgotten or lost:
+            look = await self.glance()
+        times.append(look.next_due)
+        return SweepReport(
+            fired=fired,
+            timed_out=timed_out,
+            sessions_lost=tuple(lost),
+            next_due=min((at for at in times if at is not None), default=None),
+        )
+
+    def _lost_sessions(self, look: Look, session_id: str) -> list[tuple[str, str, bool]]:
+        """Sessions whose lease ended, or whose lock was seen free twice."""
+        self._seen_free = {one: self._seen_free.get(one, self._looked) for one in look.unlocked}
+        lost: list[tuple[str, str, bool]] = []
+        for other, build, expires_at in look.sessions:
+            if other == session_id:
+                continue
+            first = self._seen_free.get(other)
+            proven = first is not None and self._looked - first >= _SEEN_FREE
+            if proven or expires_at <= look.now:
+                lost.append((other, build, proven))
+        return lost
+
+    async def _limited(self, now: int) -> list[int | None]:
+        """When activities that wait for their queue's limit may start next."""
+        buckets = await _queries.limited_and_waiting(self._database, now)
+        if any(bucket.available(now) >= 1 for bucket in buckets):
+            self._stale.add(ACTIVITIES)
+            self._wakeups.notify(ACTIVITIES)
+        return [bucket.next_at(now) for bucket in buckets]
+
+    # --- queries and updates
+
+    async def ask(self, requests: Sequence[QueryRequest]) -> list[SendResult]:
+        """See :meth:`Backend.ask`."""
+        return await self._change(lambda unit: _queries.ask(unit, requests))
+
+    async def claim_queries(self, claim: QueryClaim) -> list[QueryTask]:
+        """See :meth:`Backend.claim_queries`."""
+        return await self._change(lambda unit: _queries.claim_queries(unit, claim))
+
+    async def answer(self, answers: Sequence[QueryAnswer]) -> None:
+        """See :meth:`Backend.answer`."""
+        await self._change(lambda unit: _queries.answer(unit, answers))
+
+    async def read_answers(self, query_ids: Sequence[str]) -> list[QueryAnswer | None]:
+        """See :meth:`Backend.read_answers`."""
+        return await self._change(lambda unit: _queries.read_answers(unit, query_ids))
+
+    async def read_updates(
+        self, instance_id: str, update_ids: Sequence[str]
+    ) -> list[UpdateAnswer | None]:
+        """See :meth:`Backend.read_updates`."""
+        return await _queries.read_updates(self._database, instance_id, update_ids)
+
+    async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
+        """See :meth:`QueueControl.set_queue_limit`."""
+        await self._change(lambda unit: _queries.set_queue_limit(unit, queue, limit))
+        self._limits = True
+
+    async def queue_limits(self) -> list[QueueLimit]:
+        """See :meth:`QueueControl.queue_limits`."""
+        return await _queries.queue_limits(self._database)
+
+    # --- looking and steering
+
+    async def describe(self, instance_id: str, run_id: str | None = None) -> InstanceRecord | None:
+        """See :meth:`Backend.describe`."""
+        return await _looking.describe(self._database, instance_id, run_id)
+
+    async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+        """See :meth:`Backend.describe_runs`."""
+        return await _looking.describe_runs(self._database, run_ids)
+
+    async def pending(self, run_id: str) -> Pending:
+        """See :meth:`Backend.pending`."""
+        return await _looking.pending(self._database, run_id)
+
+    async def control(self, instance_id: str, action: Action, reason: str) -> ControlResult:
+        """See :meth:`Backend.control`."""
+        return await self._change(lambda unit: _control.control(unit, instance_id, action, reason))
+
+    async def remove(self, instance_id: str) -> RemoveResult:
+        """See :meth:`Backend.remove`."""
+        return await self._change(lambda unit: _control.remove(unit, instance_id))
+
+    async def list_sessions(self) -> list[SessionRecord]:
+        """See :meth:`Liveness.list_sessions`."""
+        return await _looking.list_sessions(self._database)
+
+    async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
+        """See :meth:`Listing.list_instances`."""
+        return await _looking.list_instances(self._database, filter, after, limit)

@@ -1,0 +1,160 @@
+"""What a database server's store must bring: connections, statements by name, locks of sessions.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..contract import SessionKeeper
+from ..records import ListFilter
+
+
+class ConflictError(Exception):
+    """Somebody else was in the way (a deadlock, a race for a key): the unit is tried again."""
+
+
+class Write(NamedTuple):
+    """Rows for one statement, which handles all of them."""
+
+    statement: str
+    rows: Sequence[tuple[Any, ...]]
+
+
+class Look(NamedTuple):
+    """What one glance at the store shows. Times are the store's.
+
+    Attributes:
+        ready: instances, or activities that may have killed their worker, are claimable.
+        waiting: activities are claimable, by somebody.
+        asked: queries are not answered yet.
+        due: timers or time-outs have come due.
+        retries: activities have become claimable since the last glance.
+        forgotten: queries have expired.
+        limits: queues have limits.
+        next_due: when the next thing comes due.
+        sessions: all sessions, as (id, build, expires_at).
+        unlocked: ids of sessions whose session lock is free now.
+    """
+
+    now: int
+    ready: bool
+    waiting: bool
+    asked: bool
+    due: bool
+    retries: bool
+    forgotten: bool
+    limits: bool
+    next_due: int | None
+    sessions: tuple[tuple[str, str, int], ...] = ()
+    unlocked: frozenset[str] = frozenset()
+
+
+class Link(Protocol):
+    """A connection for one unit of work. Raises :class:`ConflictError` and mapped errors."""
+
+    async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
+        """Rows of a reading (or locking) statement; the transaction begins with the first one."""
+        ...
+
+    async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
+        """Writes and commits, in as few round trips as the driver allows.
+
+        Args:
+            staged: the first of them must be done before the others.
+        """
+        ...
+
+    async def abandon(self) -> None:
+        """Rolls back whatever there is, and hands the connection back."""
+        ...
+
+
+class Database(Protocol):
+    """A database server with our tables in it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
+        ...
+
+    @property
+    def pushes(self) -> bool:
+        """Whether other processes' work is told; else the store is looked at more often."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """Bytes that one value, and one unit of work, may have."""
+        ...
+
+    async def open(self) -> None:
+        """Connects."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes all connections. Idempotent."""
+        ...
+
+    async def link(self) -> Link:
+        """A connection for one unit of work; the caller ends it, one way or the other."""
+        ...
+
+    async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
+        """Rows of one statement in a transaction of its own."""
+        ...
+
+    async def list_runs(
+        self, filter: ListFilter, after: tuple[int, int] | None, limit: int
+    ) -> list[Any]:
+        """Rows as ``describe_run`` gives them, newest start first.
+
+        Args:
+            after: start and serial of the last run of the page before.
+        """
+        ...
+
+    async def look(self, now: int | None, since: int) -> Look:
+        """One glance, in as few statements as can be.
+
+        Args:
+            now: the test clock's time; ``None`` for the server's.
+            since: the time of the last glance; activities that came due since count as due.
+        """
+        ...
+
+    async def keeper(self, session_id: str, clock: Callable[[], int] | None) -> SessionKeeper:
+        """A keeper with a connection of its own; on any event loop."""
+        ...
+
+    async def hold(self, session_id: str) -> None:
+        """Takes a session's lock, which is free as soon as this process is gone.
+
+        Where the server has no such locks, nothing happens.
+        """
+        ...
+
+    async def let_go(self, session_id: str) -> None:
+        """Gives a session's lock back, if it is held."""
+        ...
+
+    def listen(self, wake: Callable[[Sequence[str], Sequence[str] | None], None]) -> None:
+        """From now on calls ``wake`` with topics and ends of runs that other processes tell.
+
+        Ends are ``None`` where it is not known which runs have ended.
+        """
+        ...
+
+    def tell(self, topics: Sequence[str], finished: Sequence[str]) -> None:
+        """Tells other processes, soon; never fails."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Applies the migrations that are missing, under a lock; says which."""
+        ...
+
+    async def stored_version(self) -> tuple[int, int]:
+        """Version of the schema in the store (0: none) and the oldest reader that it allows."""
+        ...

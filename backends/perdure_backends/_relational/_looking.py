@@ -1,0 +1,78 @@
+"""Reading: descriptions, pending work, listings. Nothing is locked.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._stored import instance_record, pending_activity, session_decoder
+from ..records import (
+    InstanceRecord,
+    ListFilter,
+    ListPage,
+    NewTimer,
+    Pending,
+    SessionRecord,
+)
+from ._database import Database
+
+
+async def describe(
+    database: Database, instance_id: str, run_id: str | None
+) -> InstanceRecord | None:
+    """See :meth:`Backend.describe`."""
+    if run_id is None:
+        rows = await database.fetch("describe_current", id=instance_id)
+    else:
+        rows = await database.fetch("describe_run", id=instance_id, run_id=run_id)
+    return instance_record(tuple(rows[0])) if rows else None
+
+
+async def describe_runs(database: Database, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
+    """See :meth:`Backend.describe_runs`."""
+    if not run_ids:
+        return []
+    rows = await database.fetch("describe_runs", ids=list(run_ids))
+    found = {row[1]: instance_record(tuple(row)) for row in rows}
+    return [found.get(run_id) for run_id in run_ids]
+
+
+async def pending(database: Database, run_id: str) -> Pending:
+    """See :meth:`Backend.pending`."""
+    rows = await database.fetch("unread_of_run", run_id=run_id)
+    if not rows:
+        return Pending()
+    serial, unread = rows[0]
+    activities = await database.fetch("pending_activities", run=serial)
+    timers = await database.fetch("pending_timers", run=serial)
+    return Pending(
+        activities=tuple(pending_activity(tuple(row)) for row in activities),
+        timers=tuple(NewTimer(*row) for row in timers),
+        inbox=unread,
+    )
+
+
+async def list_sessions(database: Database) -> list[SessionRecord]:
+    """See :meth:`Liveness.list_sessions`."""
+    return [
+        SessionRecord(
+            start=session_decoder.decode(bytes(start)), opened_at=opened_at, expires_at=expires_at
+        )
+        for start, opened_at, expires_at in await database.fetch("list_sessions")
+    ]
+
+
+async def list_instances(
+    database: Database, filter: ListFilter, after: str | None, limit: int
+) -> ListPage:
+    """See :meth:`Listing.list_instances`."""
+    start: tuple[int, int] | None = None
+    if after is not None:
+        at, _, serial = after.partition(".")
+        start = (int(at), int(serial))
+    rows = await database.list_runs(filter, start, limit + 1)
+    page = [tuple(row) for row in rows[:limit]]
+    following = f"{page[-1][6]}.{page[-1][19]}" if len(rows) > limit and page else None
+    return ListPage(instances=tuple(map(instance_record, page)), after=following)

@@ -1,0 +1,380 @@
+"""Starting, messages, claims and commits.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from .._ids import new_token
+from .._policies import ANY_WORKFLOW, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
+from .._stored import encode_failure
+from .._wakeups import ANSWERS
+from ..records import (
+    CancelActivity,
+    ChildStart,
+    ClaimedTurns,
+    CommitOutcome,
+    CommitResult,
+    Delivery,
+    Finish,
+    InboxEntry,
+    Lease,
+    Message,
+    Offer,
+    SendResult,
+    StartOutcome,
+    StartRequest,
+    StartResult,
+    TurnClaim,
+    TurnCommit,
+    TurnTask,
+)
+from ._rows import Run
+from ._steps import (
+    accept,
+    add_activity,
+    close_children,
+    continue_as_new,
+    create,
+    disown,
+    end_activity,
+    finish,
+    park,
+    tell_parent,
+    terminate,
+)
+from ._unit import Unit
+
+# --- starting and messages ------------------------------------------------------------------
+
+
+async def start(unit: Unit, requests: Sequence[StartRequest]) -> list[StartOutcome]:
+    """See :meth:`Backend.start`."""
+    await unit.load_current(request.instance_id for request in requests)
+    return [await _start_with_messages(unit, request) for request in requests]
+
+
+async def _start_with_messages(unit: Unit, request: StartRequest) -> StartOutcome:
+    outcome = await _start(unit, request)
+    if outcome.result in (StartResult.RUNNING_EXISTS, StartResult.FINISHED_EXISTS):
+        return outcome
+    for message in request.messages:
+        delivered = await send_one(unit, message)
+        if delivered is not SendResult.ACCEPTED:
+            return msgspec.structs.replace(outcome, delivered=delivered)
+    return outcome
+
+
+async def _start(unit: Unit, request: StartRequest) -> StartOutcome:
+    run = await unit.current(request.instance_id)
+    if run is not None:
+        repeated = await _first_answer(unit, run, request.request_id)
+        if repeated is not None:
+            return StartOutcome(result=StartResult.REPEATED, run_id=repeated)
+        if run.running:
+            if request.if_running == "error":
+                return StartOutcome(result=StartResult.RUNNING_EXISTS, run_id=run.run_id)
+            if request.if_running == "use_existing":
+                return StartOutcome(result=StartResult.EXISTING, run_id=run.run_id)
+            await terminate(unit, run, "replaced by a new start under its id")
+        elif request.if_finished == "reject":
+            return StartOutcome(result=StartResult.FINISHED_EXISTS, run_id=run.run_id)
+    await create(unit, request, run_id=request.run_id)
+    return StartOutcome(result=StartResult.CREATED, run_id=request.run_id)
+
+
+async def _first_answer(unit: Unit, run: Run, request_id: str) -> str | None:
+    """The run that a request made before."""
+    if run.lineage == run.serial:  # the only one of its instance
+        return run.run_id if run.request_id == request_id else None
+    rows = await unit.fetch("find_request", lineage=run.lineage, request_id=request_id)
+    if rows:
+        run_id: str = rows[0][0]
+        return run_id
+    return run.run_id if run.request_id == request_id else None
+
+
+async def send(unit: Unit, messages: Sequence[Message]) -> list[SendResult]:
+    """See :meth:`Backend.send`."""
+    await _load_receivers(unit, messages)
+    return [await send_one(unit, message) for message in messages]
+
+
+async def _load_receivers(unit: Unit, messages: Sequence[Message]) -> None:
+    """Locks and loads in one go what the messages concern."""
+    await unit.load_current(m.instance_id for m in messages if m.run_id is None)
+    await unit.load_runs(m.run_id for m in messages if m.run_id is not None)
+    receivers = [(await _receiver(unit, m), m.message_id) for m in messages]
+    await unit.load_messages((run, one) for run, one in receivers if run is not None)
+
+
+async def _receiver(unit: Unit, message: Message) -> Run | None:
+    if message.run_id is None:
+        return await unit.current(message.instance_id)
+    run = await unit.run(message.run_id)
+    return run if run is not None and run.instance_id == message.instance_id else None
+
+
+async def send_one(unit: Unit, message: Message) -> SendResult:
+    """Accepts one message."""
+    run = await _receiver(unit, message)
+    if run is None:
+        return SendResult.NOT_FOUND
+    if await unit.is_known(run, message.message_id):
+        return SendResult.ACCEPTED
+    if not run.running:
+        return SendResult.FINISHED
+    if run.unread >= MAX_INBOX:
+        return SendResult.FULL
+    unit.note_message(run, message.message_id)
+    accept(unit, run, message.entry, carried=True)
+    return SendResult.ACCEPTED
+
+
+# --- claims ---------------------------------------------------------------------------------
+
+
+def offers_of(offers: Sequence[Offer]) -> dict[str, Any]:
+    """What a worker offers, as parameters of a statement."""
+    return {
+        "offers": [f"{offer.version} {offer.workflow}" for offer in offers],
+        "all_workflows": any((offer.workflow, offer.version) == ANY_WORKFLOW for offer in offers),
+    }
+
+
+async def claim(unit: Unit, claim: TurnClaim) -> ClaimedTurns:
+    """See :meth:`Backend.claim_turns`."""
+    if not await unit.fetch("share_session", id=claim.session_id):
+        return ClaimedTurns(tasks=())
+    limit = min(claim.limit, 1) if claim.alone else claim.limit
+    rows = await _claimable(unit, claim, limit)
+    runs = unit.take_in(rows)
+    inboxes: defaultdict[int, list[InboxEntry]] = defaultdict(list)
+    unread = [run.serial for run in runs if run.unread]
+    if unread:
+        for serial, seq, entry in await unit.fetch("read_inboxes", runs=unread):
+            inboxes[serial].append(InboxEntry(seq, bytes(entry)))
+    tasks = tuple(_lease(unit, claim, run, tuple(inboxes[run.serial])) for run in runs)
+    offers, queues = offers_of(claim.offers), list(claim.queues)
+    (flags,) = await unit.fetch(
+        "suspects", now=unit.now, queues=queues, suspect=SUSPECT_AFTER, **offers
+    )
+    return ClaimedTurns(
+        tasks=tasks, suspects=bool(flags[0]) and not claim.parked, queries=bool(flags[1])
+    )
+
+
+async def _claimable(unit: Unit, claim: TurnClaim, limit: int) -> list[Any]:
+    """Rows of what the claim may take, locked; queue by queue, those that wait longest first."""
+    offer = {**offers_of(claim.offers), "suspect": SUSPECT_AFTER, "alone": claim.alone}
+    if claim.parked:
+        queues, build = list(claim.queues), f" {claim.build} "
+        return await unit.fetch(
+            "claimable_parked", queues=queues, build=build, limit=limit, **offer
+        )
+    queues = list(claim.queues)
+    if len(queues) > 1:
+        queues = [row[0] for row in await unit.fetch("ready_queues", queues=queues)]
+    rows: list[Any] = []
+    for queue in queues:
+        if len(rows) < limit:
+            rows += await unit.fetch(
+                "claimable",
+                queue=queue,
+                session=claim.session_id,
+                limit=limit - len(rows),
+                **offer,
+            )
+    return rows
+
+
+def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: tuple[InboxEntry, ...]) -> TurnTask:
+    if run.owner is None or run.token is None:
+        run.token = new_token()
+    run.owner = claim.session_id
+    run.executing = 1
+    run.ready_at = run.park = None
+    return TurnTask(
+        instance_id=run.instance_id,
+        run_id=run.run_id,
+        token=run.token,
+        turn=run.turn,
+        workflow=run.workflow,
+        version=run.version,
+        queue=run.queue,
+        inbox=inbox,
+        time=unit.now,
+        started_at=run.started_at,
+        events=run.events,
+        parent=run.parent,
+        alone=claim.alone,
+    )
+
+
+async def release(unit: Unit, leases: Sequence[Lease]) -> None:
+    """See :meth:`Backend.release`."""
+    await unit.load_runs(lease.run_id for lease in leases)
+    for lease in leases:
+        run = await unit.run(lease.run_id)
+        if run is not None and run.owner is not None and run.token == lease.token:
+            disown(unit, run)
+
+
+# --- commits --------------------------------------------------------------------------------
+
+
+async def commit(unit: Unit, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
+    """See :meth:`Backend.commit`."""
+    await unit.load_runs(item.run_id for item in commits)
+    await _load_concerned(unit, commits)
+    return [await _commit(unit, item) for item in commits]
+
+
+async def _load_concerned(unit: Unit, commits: Sequence[TurnCommit]) -> None:
+    """Locks and loads in one go what the commits concern besides their own runs."""
+    parents: set[str] = set()
+    instances: set[str] = set()
+    messages: list[Message] = []
+    keys: list[tuple[int, int]] = []
+    for item in commits:
+        run = await unit.run(item.run_id)
+        if run is None or run.token != item.token:
+            continue
+        keys += [(run.serial, one.number) for one in item.settled]
+        keys += [(run.serial, one.number) for one in item.cancelled_activities]
+        if item.finish is not None and item.finish.to_parent is not None and run.parent_run:
+            parents.add(run.parent_run)
+        for out in item.outbox:
+            if isinstance(out, ChildStart):
+                instances.add(out.request.instance_id)
+            else:
+                messages.append(out.message)
+    instances.update(m.instance_id for m in messages if m.run_id is None)
+    parents.update(m.run_id for m in messages if m.run_id is not None)
+    await unit.load_runs(parents)
+    await unit.load_current(instances)
+    if messages:
+        await _load_receivers(unit, messages)
+    await unit.load_activities(keys)
+
+
+async def _commit(unit: Unit, item: TurnCommit) -> CommitOutcome:
+    run = await unit.run(item.run_id)
+    if run is None:
+        return CommitOutcome(CommitResult.GONE, unit.now)
+    result = await _check(unit, run, item)
+    deferred = await _apply(unit, run, item) if result is CommitResult.APPLIED else ()
+    return CommitOutcome(result, unit.now, deferred)
+
+
+async def _check(unit: Unit, run: Run, item: TurnCommit) -> CommitResult:
+    if run.last_commit == item.commit_id:
+        return CommitResult.ALREADY
+    if not run.running:
+        return CommitResult.GONE
+    if run.owner is None or run.token != item.token or item.turn not in (0, run.turn + 1):
+        return CommitResult.STALE
+    finish = item.finish
+    if finish is not None and finish.continuation is None and run.last_seq > finish.seen:
+        return CommitResult.BEHIND
+    for one in item.settled:
+        activity = await unit.activity(run.serial, one.number)
+        if activity is None or activity.token != one.token:
+            return CommitResult.STALE
+    return CommitResult.APPLIED
+
+
+async def _apply(unit: Unit, run: Run, item: TurnCommit) -> tuple[int, ...]:
+    """Writes the turn; returns the activities that must wait for their queue's limit."""
+    for one in item.settled:
+        activity = await unit.activity(run.serial, one.number)
+        if activity is not None:
+            unit.drop_activity(activity)
+    unit.drop_entries(run, item.consumed)
+    run.unread -= len(item.consumed)
+    run.last_commit = item.commit_id
+    run.executing = 0
+    if not run.unread:
+        run.ready_at = None
+    if item.turn:
+        run.turn = item.turn
+        run.events += item.events
+        run.losses = run.lone_losses = 0
+        unit.put("insert_history", run.serial, item.turn, item.record)
+    for cancel in item.cancelled_activities:
+        await _cancel_activity(unit, run, cancel)
+    deferred = [new.number for new in item.activities if not await add_activity(unit, run, new)]
+    for number in item.cancelled_timers:
+        unit.drop_timer(run, number)
+    for timer in item.timers:
+        unit.add_timer(run, timer.number, timer.due_at)
+    for out in item.outbox:
+        await _relay(unit, run, out)
+    if item.published is not None:
+        unit.publish(run, item.published)
+    for answer in item.answers:
+        failure = encode_failure(answer.failure)
+        unit.put_update(run, answer.update_id, answer.stage, answer.result, failure)
+        unit.topics.add(ANSWERS)
+    if item.park is not None:
+        park(run, item.park)
+        disown(unit, run)
+    elif item.finish is not None:
+        await _finish(unit, run, item.finish)
+    elif item.release:
+        disown(unit, run)
+    return tuple(deferred)
+
+
+async def _cancel_activity(unit: Unit, run: Run, cancel: CancelActivity) -> None:
+    activity = await unit.activity(run.serial, cancel.number)
+    if activity is None:
+        if cancel.confirm:  # never started: its end is confirmed at once
+            accept(unit, run, cancelled_entry(cancel.number), carried=False)
+    elif cancel.confirm and activity.owner is not None:
+        activity.cancel = 1
+    elif cancel.confirm:
+        end_activity(unit, run, activity, cancelled_entry(cancel.number))
+    else:
+        unit.drop_activity(activity)
+
+
+async def _relay(unit: Unit, sender: Run, out: ChildStart | Delivery) -> None:
+    """Delivers within the transaction: it has locked both instances."""
+    if isinstance(out, ChildStart):
+        outcome = await _start_with_messages(unit, out.request)
+        if outcome.result not in (StartResult.CREATED, StartResult.REPEATED):
+            accept(unit, sender, out.refused, carried=False)
+        return
+    result = await send_one(unit, out.message)
+    answer = out.accepted if result is SendResult.ACCEPTED else out.refused
+    if answer is not None:
+        accept(unit, sender, answer, carried=False)
+
+
+async def _finish(unit: Unit, run: Run, end: Finish) -> None:
+    following = end.continuation
+    if following is not None:
+        base = StartRequest(
+            instance_id=run.instance_id,
+            run_id=following.run_id,
+            request_id=run.request_id,
+            workflow=following.workflow,
+            version=following.version,
+            queue=following.queue,
+            started=following.started,
+            run_timeout=following.run_timeout,
+            parent=run.parent,
+            parent_close=run.parent_close,  # type: ignore[arg-type]
+        )
+        await continue_as_new(unit, run, base, following)
+        return
+    finish(unit, run, end.status, result=end.result, failure=end.failure)
+    await tell_parent(unit, run.parent_run, end.to_parent)
+    await close_children(unit, run)

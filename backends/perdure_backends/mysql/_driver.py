@@ -1,0 +1,62 @@
+"""aiomysql, which has no types, behind the few calls that we make.
+
+PYTEST_DONT_REWRITE
+"""
+
+# aiomysql has neither types nor stubs; nothing of it leaves this module but as Any.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUntypedBaseClass=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiomysql  # type: ignore[import-untyped]
+from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.converters import conversions
+
+
+class QuietCursor(aiomysql.Cursor):  # type: ignore[misc]
+    """A cursor that does not ask for warnings, which would cost a round trip each time."""
+
+    async def _show_warnings(self, conn: Any) -> None:
+        pass
+
+
+def connection_options() -> dict[str, Any]:
+    """What connections must be opened with: options for ``aiomysql.create_pool``."""
+    return {
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "client_flag": CLIENT.MULTI_STATEMENTS,
+        "cursorclass": QuietCursor,
+        # Text lies in VARBINARY columns, payloads in BLOBs.
+        "conv": {**conversions, FIELD_TYPE.VAR_STRING: _as_text},
+        "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "sql_mode": "'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
+    }
+
+
+def _as_text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+async def connect(access: dict[str, Any]) -> Any:
+    """A connection."""
+    return await aiomysql.connect(**access)
+
+
+async def create_pool(access: dict[str, Any], size: int) -> Any:
+    """A pool on the running event loop."""
+    return await aiomysql.create_pool(minsize=1, maxsize=size, pool_recycle=1800, **access)
+
+
+async def execute(raw: Any, text: str) -> list[Any]:
+    """Sends statements in one packet; the rows of the last one that has some."""
+    async with raw.cursor(QuietCursor) as cursor:
+        await cursor.execute(text)
+        rows: list[Any] = await cursor.fetchall()
+        while await cursor.nextset():
+            if cursor.description:
+                rows = await cursor.fetchall()
+        return rows

@@ -1,0 +1,105 @@
+"""The SQL of this store: parameters become literals, rows parts of statements.
+
+The protocol of prepared statements is beyond the driver; like it, we write values as literals.
+Bytes are written in hexadecimal, which means the same under every SQL mode; strings are escaped
+for the mode that our connections set.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, cast
+
+from pymysql.converters import escape_string
+
+from .._relational import Write
+from .._statements import load_statements
+
+SQL: Final = load_statements(__package__ or "")
+
+_NAMED: Final = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
+_NUMBERED: Final = re.compile(r":(\d+)")
+_KEYS: Final = re.compile(r"\{or:([a-z]+) ([^}]*)\}")
+_MARKED: Final = re.compile(r"\{(or|rows)\s([^}]*)\}")
+
+_ROWS: Final = 500
+"""Rows that go into one statement at most."""
+
+
+def literal(value: Any) -> str:
+    """A value as SQL.
+
+    Raises:
+        TypeError: it is of no type that our statements take.
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return f"'{escape_string(value)}'"
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(literal, cast('Sequence[Any]', value))) or 'NULL'})"
+    raise TypeError(f"no SQL literal for {type(value).__name__}")
+
+
+def with_prefix(text: str, prefix: str) -> str:
+    """A statement about the tables with a prefix of the user's choice."""
+    return text if prefix == "perdure_" else text.replace("perdure_", prefix)
+
+
+def bound(text: str, parameters: dict[str, Any]) -> str:
+    """A statement with its named parameters written in."""
+
+    def keys(match: re.Match[str]) -> str:
+        rows: Sequence[tuple[Any, ...]] = parameters[match.group(1)]
+        return _joined("or", match.group(2), rows)
+
+    text = _KEYS.sub(keys, text)
+    return _NAMED.sub(lambda match: literal(parameters[match.group(1)]), text)
+
+
+def _joined(kind: str, pattern: str, rows: Sequence[tuple[Any, ...]]) -> str:
+    fill = _filler(pattern)
+    return (" OR " if kind == "or" else ", ").join(f"({fill(row)})" for row in rows)
+
+
+@functools.lru_cache(maxsize=500)
+def _filler(pattern: str) -> Callable[[tuple[Any, ...]], str]:
+    """Writes the columns of a row into a pattern."""
+    parts = _NUMBERED.split(pattern)
+    texts, columns = parts[::2], [int(one) - 1 for one in parts[1::2]]
+    first, rest = texts[0], list(zip(columns, texts[1:], strict=True))
+
+    def fill(row: tuple[Any, ...]) -> str:
+        return first + "".join([literal(row[column]) + text for column, text in rest])
+
+    return fill
+
+
+@functools.lru_cache(maxsize=500)
+def _shape(text: str) -> tuple[str, str, str, str]:
+    """A writing statement in parts: before its mark, the mark's kind and pattern, and behind it."""
+    match = _MARKED.search(text)
+    if match is None:
+        return "", "", text, ""
+    return text[: match.start()], match.group(1), match.group(2), text[match.end() :]
+
+
+def statements_for(write: Write, prefix: str) -> Iterator[str]:
+    """The statements that do a write."""
+    before, kind, pattern, behind = _shape(with_prefix(SQL[write.statement], prefix))
+    if not kind:
+        yield from map(_filler(pattern), write.rows)
+        return
+    for start in range(0, len(write.rows), _ROWS):
+        rows = write.rows[start : start + _ROWS]
+        yield f"{before}{_joined(kind, pattern, rows)}{behind}"

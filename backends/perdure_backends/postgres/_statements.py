@@ -1,0 +1,87 @@
+"""The SQL of this store: named parameters become numbered ones, many writes one statement.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from .._relational import Write
+from .._statements import load_statements
+
+SQL: Final = load_statements(__package__ or "")
+
+_PARAMETER: Final = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)(?:\.(\d))?")
+
+
+def in_schema(text: str, schema: str) -> str:
+    """A statement with our tables in the schema that the user chose."""
+    if schema == "perdure":
+        return text
+    return text.replace("perdure.", f"{schema}.").replace("EXISTS perdure", f"EXISTS {schema}")
+
+
+def lock_key(schema: str, name: str) -> int:
+    """The number of an advisory lock."""
+    digest = hashlib.sha256(f"perdure {schema} {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+class Compiled(NamedTuple):
+    """A statement with numbered parameters, and which named ones they are.
+
+    ``names`` are (name, column): a column of a list of tuples, or ``None`` for the whole value.
+    """
+
+    text: str
+    names: tuple[tuple[str, int | None], ...]
+
+    def arguments(self, parameters: dict[str, Any]) -> list[Any]:
+        """The values in order."""
+        return [
+            parameters[name] if column is None else [row[column] for row in parameters[name]]
+            for name, column in self.names
+        ]
+
+
+@functools.lru_cache(maxsize=2000)
+def compile_text(text: str, schema: str, offset: int = 0) -> Compiled:
+    """Numbers the parameters of a statement, from ``offset`` + 1 on."""
+    names: list[tuple[str, int | None]] = []
+
+    def number(match: re.Match[str]) -> str:
+        column = match.group(2)
+        key = (match.group(1), None if column is None else int(column))
+        if key not in names:
+            names.append(key)
+        return f"${offset + names.index(key) + 1}"
+
+    return Compiled(_PARAMETER.sub(number, in_schema(text, schema)), tuple(names))
+
+
+@functools.lru_cache(maxsize=2000)
+def _compose(names: tuple[str, ...], schema: str) -> str:
+    """One statement that does what several do, at once."""
+    if len(names) == 1:
+        return compile_text(SQL[names[0]], schema).text
+    parts: list[str] = []
+    offset = 0
+    for index, name in enumerate(names):
+        compiled = compile_text(SQL[name], schema, offset)
+        parts.append(f"w{index} AS ({compiled.text})")
+        offset += len(compiled.names)
+    return f"WITH {', '.join(parts)} SELECT 1"
+
+
+def composed(writes: Sequence[Write], schema: str) -> tuple[str, list[Any]]:
+    """One statement for all writes, and its arguments: the columns of their rows."""
+    text = _compose(tuple(write.statement for write in writes), schema)
+    arguments: list[Any] = []
+    for write in writes:
+        arguments += zip(*write.rows, strict=True)
+    return text, arguments
