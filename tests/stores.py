@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], int]
 
-STORES = ("memory", "sqlite", "sqlite-memory", "postgres", "mysql")
+STORES = ("memory", "sqlite", "sqlite-memory", "postgres", "mysql", "redis")
 """Names of all kinds."""
 
 _made: set[str] = set()
@@ -53,6 +53,8 @@ def store_url(store: str, folder: Path) -> str:
         return _postgres()
     if store == "mysql":
         return _mysql()
+    if store == "redis":
+        return _redis()
     raise ValueError(store)
 
 
@@ -145,6 +147,23 @@ def _mysql() -> str:
         _aside(_migrate(url))
         _made.add(url)
     return f"{url}&migrate=no"
+
+
+def _redis() -> str:
+    import redis
+
+    server = url_of(servers.REDIS)
+    prefix = f"test{os.getpid()}"
+    make: Any = getattr(redis.Redis, "from_url")  # noqa: B009  (partly untyped)
+    with make(server) as client:
+        for keys in _chunks(list(client.scan_iter(f"{{{prefix}:*", count=1000))):
+            client.unlink(*keys)
+    return f"{server}?prefix={prefix}&pool_size=4"
+
+
+def _chunks(keys: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(keys), 500):
+        yield keys[start : start + 500]
 
 
 async def _migrate(url: str) -> None:

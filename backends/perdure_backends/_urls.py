@@ -171,6 +171,8 @@ _SCHEMES: Final = {
     "postgres": "postgres",
     "mysql": "mysql",
     "mariadb": "mysql",
+    "redis": "redis",
+    "rediss": "redis",
 }
 
 _EXTRAS: Final = {"asyncpg": "postgres", "aiomysql": "mysql", "pymysql": "mysql", "redis": "redis"}
@@ -180,8 +182,8 @@ def open_backend(url: str) -> Backend:
     """A store for a URL, not yet opened.
 
     ``memory://`` · ``sqlite:///relative.db`` · ``sqlite:////absolute.db`` · ``sqlite:///:memory:``
-    · ``postgresql://user@host/database`` · ``mysql://user@host/database``, with options as the
-    query, such as ``?synchronous=NORMAL``.
+    · ``postgresql://user@host/database`` · ``mysql://user@host/database`` · ``redis://host/0``,
+    with options as the query, such as ``?synchronous=NORMAL``.
 
     Raises:
         InvalidOptionError: the URL names no known store, or an unknown option, or the store's

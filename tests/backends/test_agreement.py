@@ -462,3 +462,4 @@ def agreement(other: str, examples: int) -> Any:
 TestSqlite = agreement("sqlite", 100)
 TestPostgres = agreement("postgres", 12)
 TestMysql = agreement("mysql", 12)
+TestRedis = agreement("redis", 12)

@@ -2,7 +2,7 @@
 
 Throughput is shown as a ratio to a bare yardstick too.
 
-Run: ``python tests/benchmarks/bench.py [--store sqlite|memory|postgres|mysql] [--only W1,W4]
+Run: ``python tests/benchmarks/bench.py [--store sqlite|memory|postgres|mysql|redis] [--only W1]
 [--json]``; servers are started by ``python tests/servers.py python tests/benchmarks/bench.py …``.
 
 The yardstick for SQLite is one-row commits a second through one aiosqlite connection (WAL, FULL),
@@ -135,7 +135,25 @@ async def yardsticks_mysql() -> tuple[float, float]:
     return lone, all_of_them
 
 
-SERVERS = {"postgres": yardsticks_postgres, "mysql": yardsticks_mysql}
+async def yardsticks_redis() -> tuple[float, float]:
+    """Scripts that write one key a second, on one connection and on 16."""
+    from perdure_backends.redis._database import make_client
+
+    made = [make_client(os.environ[servers.REDIS], 1, 30) for _ in range(16)]
+    script = "return redis.call('SET', KEYS[1], ARGV[1])"
+    digest = await made[0].script_load(script)
+    calls = [lambda c=c: c.execute_command("EVALSHA", digest, 1, "yard", "row") for c in made]
+    lone, all_of_them = await rate(calls[:1], 2000), await rate(calls, 300)
+    for client in made:
+        await client.aclose()
+    return lone, all_of_them
+
+
+SERVERS = {
+    "postgres": yardsticks_postgres,
+    "mysql": yardsticks_mysql,
+    "redis": yardsticks_redis,
+}
 
 
 class Bench:
@@ -155,6 +173,8 @@ class Bench:
             return f"{os.environ[servers.POSTGRES]}?schema=bench_{os.getpid()}_{self._count}"
         if self.store == "mysql":
             return f"{os.environ[servers.MYSQL]}?prefix=bench{os.getpid()}_{self._count}_"
+        if self.store == "redis":
+            return f"{os.environ[servers.REDIS]}?prefix=bench{os.getpid()}_{self._count}"
         return f"sqlite:///{self.folder / f'store{self._count}.db'}"
 
     async def with_worker(self, body: Callable[[Client], Awaitable[Any]]) -> Any:
@@ -414,6 +434,7 @@ RATIOS: dict[str, dict[str, dict[str, float]]] = {
     },
     "postgres": _SERVER,
     "mysql": _SERVER,
+    "redis": {"w1": {"workflows/s": 0.25}, "w2": {"activities/s": 0.4}},
 }
 ONCE = {"w5", "w6", "idle", "imports", "replay", "guard"}
 

@@ -45,9 +45,16 @@ def made(make: Make, folder: Path) -> tuple[Server, str]:
     return server, url
 
 
+def durable_redis(folder: Path) -> tuple[Server, str]:
+    """A Redis that keeps what it has acknowledged."""
+    return servers.redis(folder, "--appendonly", "yes", "--appendfsync", "always")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("make", [servers.postgres, servers.mysql], ids=["postgres", "mysql"])
+@pytest.mark.parametrize(
+    "make", [servers.postgres, servers.mysql, durable_redis], ids=["postgres", "mysql", "redis"]
+)
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "stopped"])
 def test_a_server_that_goes_away_and_comes_back(
     make: Make, killed: bool, public_folder: Path
