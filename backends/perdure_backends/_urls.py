@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, cast
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from perdure import InvalidOptionError
 
@@ -33,6 +32,8 @@ class Location(NamedTuple):
     @classmethod
     def parse(cls, url: str) -> Location:
         """The parts of a URL."""
+        from urllib.parse import parse_qsl, unquote, urlsplit  # only where a store is opened
+
         parts = urlsplit(url)
         credentials, _, hosts = parts.netloc.rpartition("@")
         user, colon, password = credentials.partition(":")
@@ -151,6 +152,8 @@ class Options:
 
     def rest(self) -> str:
         """The URL with the options that were not taken, for a driver that knows them."""
+        from urllib.parse import quote, urlencode
+
         here = self._location
         credentials = ""
         if here.user is not None:

@@ -1,0 +1,295 @@
+"""What the stores on servers have in common beyond the contract: URLs, errors, odd ids, poolers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from perdure import (
+    BackendError,
+    BackendFormatError,
+    BackendUnavailableError,
+    InvalidOptionError,
+    SchemaVersionError,
+    activity,
+    workflow,
+)
+from perdure_backends import Backend, open_backend
+from perdure_backends._urls import Location
+from perdure_backends.conformance import Harness, TestClock
+from perdure_backends.records import ListFilter
+from perdure_backends.redis import RedisBackend
+from perdure_runtime import Client, Worker, connect
+from stores import make_store, store_url, url_of
+
+SERVERS = ["postgres", "mysql", "redis"]
+VARIABLES = {"postgres": servers.POSTGRES, "mysql": servers.MYSQL, "redis": servers.REDIS}
+
+
+@activity
+async def double(value: str) -> str:
+    return value * 2
+
+
+@workflow
+async def doubles(value: str) -> str:
+    return await double(value)
+
+
+def opened(url: str) -> None:
+    """Opens and closes a store."""
+
+    async def main() -> None:
+        async with connect(url):
+            pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("postgresql://h/d?schema=Upper", "lower-case letters"),
+        ("postgresql://h/d?pool_size=0", "pool_size is a whole number, 1 or more, not '0'"),
+        ("postgresql://h/d?pooler=session", "pooler is none or transaction"),
+        ("mysql://h", "names no database"),
+        ("mysql://h/d?colour=red", "unknown option colour; known are tls"),
+        ("mysql://h/d?prefix=1x", "begins with no digit"),
+        ("mysql://h/d?tls=perhaps", "tls is no, yes or unverified"),
+        ("mysql://h:port/d", "'port' is no port"),
+        ("redis://h/0?prefix=a:b", "no braces and colons"),
+        ("redis://h/0?timeout=soon", "number of seconds"),
+    ],
+)
+def test_urls_that_are_refused(url: str, match: str) -> None:
+    with pytest.raises(InvalidOptionError, match=match):
+        open_backend(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "redis"])
+def test_secrets_are_not_shown(scheme: str) -> None:
+    backend = open_backend(f"{scheme}://ada:s3cret@127.0.0.1:1/0")
+    assert "s3cret" not in backend.url
+    assert "ada" not in backend.url
+    with pytest.raises(BackendUnavailableError, match="does not answer") as caught:
+        asyncio.run(backend.open())
+    assert "s3cret" not in str(caught.value)
+
+
+def test_parts_of_urls_are_decoded() -> None:
+    location = Location.parse("mysql://a%40b:p%2Fq@[::1]:3307/d?prefix=x_")
+    assert (location.user, location.password) == ("a@b", "p/q")
+    assert location.nodes(3306) == [("::1", 3307)]
+    assert Location.parse("redis://one,two:7000/0").nodes(6379) == [("one", 6379), ("two", 7000)]
+
+
+@pytest.mark.parametrize("store", ["postgres", "mysql"])
+def test_a_database_that_is_not_there(store: str) -> None:
+    url = url_of(VARIABLES[store]).rpartition("/")[0] + "/nowhere"
+    with pytest.raises(BackendError, match=r"nowhere.*create it"):
+        opened(url)
+
+
+@pytest.mark.parametrize("store", SERVERS)
+def test_a_store_that_was_never_migrated(store: str) -> None:
+    name = {"postgres": "schema=never", "mysql": "prefix=never_", "redis": "prefix=never"}[store]
+    with pytest.raises(SchemaVersionError, match="run `perdure migrate`"):
+        opened(f"{url_of(VARIABLES[store])}?{name}&migrate=no")
+
+
+def test_a_schema_of_another_program() -> None:
+    import asyncpg
+
+    url = url_of(servers.POSTGRES)
+
+    async def main() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS recipes")
+        await connection.execute("CREATE TABLE IF NOT EXISTS recipes.cakes (name text)")
+        await connection.close()
+
+    asyncio.run(main())
+    with pytest.raises(BackendFormatError, match=r"another program \(cakes\)"):
+        opened(f"{url}?schema=recipes")
+
+
+def test_ten_open_an_empty_store_at_once() -> None:
+    name = f"ten_{secrets.token_hex(4)}"
+
+    async def main() -> None:
+        for url in (
+            f"{url_of(servers.POSTGRES)}?schema={name}",
+            f"{url_of(servers.MYSQL)}?prefix={name}_",
+            f"{url_of(servers.REDIS)}?prefix={name}",
+        ):
+            stores = [open_backend(url) for _ in range(10)]
+            await asyncio.gather(*(store.open() for store in stores))
+            await asyncio.gather(*(store.aclose() for store in stores))
+
+    asyncio.run(main())
+
+
+ODD_IDS = [
+    *("a", "A", "á", "a ", " a", "ä", "a\u0308", "x" * 512, "😀" * 512, "%", "_", "a%", "*", "?"),
+    *("'; DROP TABLE runs; --", '"', "\\", "\\'", "{a}", "[a]", "a:b", "\n", "\x01", "0", "null"),
+]
+
+
+@pytest.mark.parametrize("store", SERVERS)
+def test_ids_are_compared_as_bytes(store: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = TestClock()
+        backend: Any = make_store(store, tmp_path, clock)
+        await backend.open()
+        harness = Harness(backend, clock)
+        for name in ODD_IDS:
+            assert (await harness.start(name)).result == "created", name
+        for name in ODD_IDS:
+            record = await backend.describe(name)
+            assert record is not None
+            assert record.instance_id == name
+            assert (await harness.signal(name, "x", message_id=name)) == "accepted"
+        page = await backend.list_instances(ListFilter(), None, 100)
+        assert sorted(r.instance_id for r in page.instances) == sorted(ODD_IDS)
+        for prefix in ("a", "😀", "%", "\\", "'"):
+            page = await backend.list_instances(ListFilter(id_prefix=prefix), None, 100)
+            found = sorted(r.instance_id for r in page.instances)
+            assert found == sorted(name for name in ODD_IDS if name.startswith(prefix))
+        await backend.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("store", SERVERS)
+def test_any_text_comes_back(store: str, tmp_path: Path) -> None:
+    text = "NUL \x00, quotes ' \" \\, ünïcödé, 漢字, 😀, \u2028 " * 100
+
+    async def main() -> None:
+        async with (
+            connect(store_url(store, tmp_path)) as backend,
+            Worker(backend, workflows=[doubles], activities=[double]),
+        ):
+            assert await Client(backend).run(doubles, text) == text * 2
+
+    asyncio.run(main())
+
+
+def test_a_redis_that_may_throw_keys_away_is_refused() -> None:
+    import redis
+
+    url = url_of(servers.REDIS)
+    make: Any = getattr(redis.Redis, "from_url")  # noqa: B009  (partly untyped)
+    with tempfile.TemporaryDirectory() as folder:
+        server, own = servers.redis(Path(folder), "--maxmemory-policy", "allkeys-lru")
+        server.start()
+        try:
+            with pytest.raises(BackendError, match=r"allkeys-lru.*noeviction"):
+                opened(own)
+        finally:
+            server.kill(signal.SIGKILL)
+    with make(url) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(tmp_path: Path) -> None:
+    import redis
+
+    make: Any = getattr(redis.Redis, "from_url")  # noqa: B009  (partly untyped)
+
+    async def main() -> None:
+        async with (
+            connect(store_url("redis", tmp_path)) as backend,
+            Worker(backend, workflows=[doubles], activities=[double]),
+        ):
+            assert await Client(backend).run(doubles, "a") == "aa"
+            with make(url_of(servers.REDIS)) as client:
+                client.script_flush()
+            assert await Client(backend).run(doubles, "b") == "bb"
+
+    asyncio.run(main())
+
+
+def test_around_a_client_and_a_pool_of_the_users(tmp_path: Path) -> None:
+    import asyncpg
+    import redis.asyncio
+    from perdure_backends.postgres import PostgresBackend
+
+    make: Any = getattr(redis.asyncio.Redis, "from_url")  # noqa: B009  (partly untyped)
+    store_url("postgres", tmp_path)
+    schema = store_url("postgres", tmp_path).partition("schema=")[2].partition("&")[0]
+
+    async def use(backend: Backend) -> None:
+        await backend.open()
+        async with Worker(backend, workflows=[doubles], activities=[double]):
+            assert await Client(backend).run(doubles, "a") == "aa"
+        await backend.aclose()
+
+    async def main() -> None:
+        async with make(url_of(servers.REDIS)) as client:
+            store_url("redis", tmp_path)
+            await use(RedisBackend(client=client, prefix="own", migrate=True))
+            assert await client.ping()
+        async with asyncpg.create_pool(url_of(servers.POSTGRES)) as pool:
+            await use(PostgresBackend(pool=pool, schema=schema))
+            assert await pool.fetchval("SELECT 1") == 1
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def pooled() -> Iterator[str]:
+    """The URL of a PgBouncer in transaction mode before the PostgreSQL server."""
+    target = Location.parse(url_of(servers.POSTGRES))
+    ((host, server_port),) = target.nodes(5432)
+    try:
+        binary = servers.program("pgbouncer", "/usr/sbin")
+    except servers.MissingError as error:
+        pytest.skip(str(error))
+    port = servers.free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        settings = path / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\npostgres = host={host} port={server_port} user={target.user}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            "auth_type = any\npool_mode = transaction\nmax_client_conn = 200\n"
+        )
+        ready = ["pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+        ready[0] = servers.program("pg_isready", "/usr/lib/postgresql/*/bin")
+        server = servers.Server(
+            [binary, str(settings)],
+            lambda: subprocess.run(ready, capture_output=True).returncode == 0,
+            path / "log",
+            servers.other_user(),
+        )
+        server.start()
+        try:
+            yield f"postgresql://{target.user}@127.0.0.1:{port}/postgres"
+        finally:
+            server.kill(signal.SIGKILL)
+
+
+def test_behind_a_pooler_of_transactions(pooled: str, tmp_path: Path) -> None:
+    schema = store_url("postgres", tmp_path).partition("schema=")[2].partition("&")[0]
+    url = f"{pooled}?schema={schema}&pooler=transaction"
+
+    async def main() -> None:
+        async with (
+            connect(url) as one,
+            connect(url) as other,  # as in another process: only looks tell
+            Worker(one, workflows=[doubles], activities=[double]),
+        ):
+            client = Client(other)
+            runs = (client.run(doubles, str(n)) for n in range(20))
+            assert await asyncio.gather(*runs) == [str(n) * 2 for n in range(20)]
+
+    asyncio.run(main())
