@@ -195,7 +195,20 @@ def test_json_errors(terminal: Terminal) -> None:
     assert terminal.json("show", "nobody", code=1)["error"]["type"] == "InstanceNotFoundError"
 
 
+def test_prune(terminal: Terminal) -> None:
+    terminal.run("migrate")
+    assert terminal.json("prune", "--older-than", "30d") == {"removed": 0, "found": 0}
+    assert (
+        "0 instances would be removed"
+        in terminal.run("prune", "--older-than", "12h", "--dry-run").stdout
+    )
+    assert "is no age" in terminal.run("prune", "--older-than", "soon", code=2).stderr
+
+
 def test_migrate(terminal: Terminal) -> None:
+    planned = terminal.json("migrate", "--sql")["planned"]
+    assert [one["name"] for one in planned] == ["0001_initial.sql", "0002_messages.sql"]
+    assert "CREATE TABLE runs" in terminal.run("migrate", "--sql").stdout
     assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 2, "applied": []}
     assert terminal.run("migrate").stdout.splitlines() == [
         "applied 0001_initial.sql",

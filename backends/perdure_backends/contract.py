@@ -314,6 +314,10 @@ class Migrating(Protocol):
         """Stored schema version (0: none yet) and the one of this code."""
         ...
 
+    async def planned(self) -> list[tuple[str, str]]:
+        """Names and texts of the migrations that :meth:`migrate` would apply."""
+        ...
+
     async def migrate(self) -> list[str]:
         """Applies what is missing, safe beside others who do the same; says what it did."""
         ...

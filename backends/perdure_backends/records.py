@@ -636,6 +636,7 @@ class ListFilter(Record, frozen=True):
     queue: str | None = None
     started_after: int | None = None
     started_before: int | None = None
+    finished_before: int | None = None
     all_runs: bool = False
 
 

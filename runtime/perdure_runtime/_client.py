@@ -34,6 +34,7 @@ from perdure_backends.records import (
     Offer,
     Pending,
     QueueLimit,
+    RemoveResult,
     SessionRecord,
     StartResult,
     Status,
@@ -45,6 +46,9 @@ from ._handle import Handle
 from ._link import Link, refuse_inside_workflows
 from ._services import Services
 from ._starting import start_request
+
+FINISHED_STATES = tuple(status.value for status in Status if status is not Status.RUNNING)
+"""Words for the ways in which a run can end."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -314,6 +318,43 @@ class Client:
             after = page.after
             if after is None:
                 return
+
+    async def prune(
+        self,
+        older_than: Duration,
+        *,
+        states: Sequence[str] = FINISHED_STATES,
+        workflow: str | None = None,
+        page_size: int = 100,
+        dry_run: bool = False,
+    ) -> AsyncIterator[str]:
+        """Removes instances that finished long ago, with all that belongs to them.
+
+        One after the other, so that nobody waits for long; gives the id of each that is removed.
+        An instance that was started anew under its id is kept.
+
+        Args:
+            older_than: how long they must have been finished.
+            states: in which they ended; all ends by default.
+            workflow: only instances of this one.
+            dry_run: remove nothing, only say which.
+
+        Raises:
+            InvalidOptionError: ``older_than`` is not above 0.
+            UsageError: the store can't list.
+        """
+        age = round(as_seconds(older_than, "older_than") * 1e6)
+        chosen = ListFilter(
+            states=tuple(states),
+            workflow=workflow,
+            finished_before=await self._link.backend.now() - age,
+        )
+        async for record in self.list(chosen, page_size=page_size):
+            if not dry_run:
+                result = await self._link.backend.remove(record.instance_id)
+                if result is not RemoveResult.REMOVED:
+                    continue
+            yield record.instance_id
 
     async def workers(self) -> Sequence[SessionRecord]:
         """Sessions of workers, the oldest first, with what they offer.

@@ -318,6 +318,5 @@ def test_sessions_of_this_process_are_judged_by_the_registry(tmp_path: Path) -> 
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
-    scripts: Any = getattr(_migrations, "_scripts")  # noqa: B009
-    numbers = [number for number, _, _ in scripts()]
+    numbers = [script.number for script in _migrations.missing(0)]
     assert numbers == list(range(1, _migrations.CODE_VERSION + 1))

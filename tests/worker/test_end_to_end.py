@@ -625,3 +625,42 @@ def test_start_by_name_and_untyped_handles(run: Run) -> None:
             assert await app.client.handle_by_id("n").result() == 6
 
     asyncio.run(main())
+
+
+@workflow
+async def returns_at_once() -> int:
+    return 1
+
+
+@workflow
+async def fails_at_once() -> int:
+    raise ApplicationError("no")
+
+
+def test_finished_instances_are_pruned_by_age(run: Run) -> None:
+    async def main() -> None:
+        async with run(workflows=[returns_at_once, fails_at_once, naps_long]) as app:
+            client = app.client
+            for name in ("one", "two", "three"):
+                await client.run(returns_at_once.options(id=name))
+            with pytest.raises(WorkflowFailedError):
+                await client.run(fails_at_once.options(id="failed"))
+            await client.start(naps_long.options(id="running"))
+            assert [one async for one in client.prune(timedelta(hours=1))] == []
+            await asyncio.sleep(0.01)
+            age = timedelta(milliseconds=1)
+            found = [one async for one in client.prune(age, dry_run=True)]
+            assert sorted(found) == ["failed", "one", "three", "two"]
+            assert len([record async for record in client.list()]) == 5
+            completed = client.prune(age, states=["completed"], page_size=2)
+            assert sorted([one async for one in completed]) == ["one", "three", "two"]
+            assert [one async for one in client.prune(age, workflow="other")] == []
+            assert [one async for one in client.prune(age)] == ["failed"]
+            assert [record.instance_id async for record in client.list()] == ["running"]
+
+    asyncio.run(main())
+
+
+@workflow
+async def naps_long() -> None:
+    await sleep(3600)

@@ -49,7 +49,7 @@ async def claim_activities(unit: Unit, claim: ActivityClaim) -> list[ActivityTas
                 limit=most,
             )
     if len(queues) > 1:
-        rows.sort(key=lambda row: (-row[_STATE + 5], row[5]))
+        rows.sort(key=lambda row: (-row[_STATE + 5], row[5], row[0], row[1]))
         del rows[limit:]
     if unit.limits:
         for queue in queues:

@@ -67,6 +67,9 @@ _SERIALS: Final = 1000
 _SEEN_FREE: Final = 0.3
 """Seconds between the two glances that find a session's lock free."""
 
+_LIMITS: Final = "limits"
+"""Told when a queue's limit was set. Where nothing is told, the next glance shows it."""
+
 _BUSY_LOOK: Final = 0.02
 _IDLE_LOOK: Final = 0.46
 """Seconds between glances where the store does not push."""
@@ -104,6 +107,7 @@ class RelationalBackend:
         self._stale: set[str] = set()
         self._planned: float = math.inf
         self._limits = True
+        self._limit_changes = 0
         self._seen_free: dict[str, float] = {}
         self._watcher: asyncio.Task[None] | None = None
 
@@ -172,6 +176,11 @@ class RelationalBackend:
         """See :meth:`Migrating.schema_version`."""
         await self._database.open()
         return (await self._database.stored_version())[0], self._version
+
+    async def planned(self) -> list[tuple[str, str]]:
+        """See :meth:`Migrating.planned`."""
+        stored, _ = await self.schema_version()
+        return self._database.planned(stored)
 
     async def migrate(self) -> list[str]:
         """See :meth:`Migrating.migrate`."""
@@ -242,6 +251,9 @@ class RelationalBackend:
 
     def _told(self, topics: Sequence[str] | set[str], finished: Sequence[str] | None) -> None:
         """Something happened, here or elsewhere."""
+        if _LIMITS in topics:
+            self._limits = True
+            self._limit_changes += 1
         self._stale.update(topics)
         self._wakeups.notify(*topics)
         if finished is None or finished:
@@ -255,14 +267,15 @@ class RelationalBackend:
         # judged by an older one.
         self._stale.clear()
         self._look = None
-        since = self._looked_now
+        since, changes = self._looked_now, self._limit_changes
         look = await self._database.look(None if self._clock is None else self._clock(), since)
         if self._clock is None:
             self._set_time(look.now)
         self._looked = time.monotonic()
         self._looked_now = look.now
         self._look = look
-        self._limits = look.limits
+        if changes == self._limit_changes:
+            self._limits = look.limits
         self._planned = math.inf if look.next_due is None else look.next_due
         if look.retries:
             self._wakeups.notify(ACTIVITIES)
@@ -464,7 +477,9 @@ class RelationalBackend:
     async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
         """See :meth:`QueueControl.set_queue_limit`."""
         await self._change(lambda unit: _queries.set_queue_limit(unit, queue, limit))
-        self._limits = True
+        # A glance that is on its way may not have seen it.
+        self._told([_LIMITS], ())
+        self._database.tell([_LIMITS], ())
 
     async def queue_limits(self) -> list[QueueLimit]:
         """See :meth:`QueueControl.queue_limits`."""

@@ -155,6 +155,10 @@ class Database(Protocol):
         """Applies the migrations that are missing, under a lock; says which."""
         ...
 
+    def planned(self, version: int) -> list[tuple[str, str]]:
+        """Names and texts of the migrations that a schema of ``version`` lacks."""
+        ...
+
     async def stored_version(self) -> tuple[int, int]:
         """Version of the schema in the store (0: none) and the oldest reader that it allows."""
         ...

@@ -57,6 +57,8 @@ def listing(
         add("r.started_at >= :earliest", earliest=filter.started_after)
     if filter.started_before is not None:
         add("r.started_at < :latest", latest=filter.started_before)
+    if filter.finished_before is not None:
+        add("r.finished_at < :finished", finished=filter.finished_before)
     if filter.states:
         names = {f"state{n}": state for n, state in enumerate(filter.states)}
         add(f"{_STATE} IN ({', '.join(f':{name}' for name in names)})", **names)

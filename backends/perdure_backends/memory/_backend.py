@@ -380,4 +380,8 @@ def _matches(record: InstanceRecord, filter: ListFilter) -> bool:
         and (filter.id_prefix is None or record.instance_id.startswith(filter.id_prefix))
         and (filter.started_after is None or record.started_at >= filter.started_after)
         and (filter.started_before is None or record.started_at < filter.started_before)
+        and (
+            filter.finished_before is None
+            or (record.finished_at or filter.finished_before) < filter.finished_before
+        )
     )

@@ -233,6 +233,11 @@ class MysqlDatabase:
         async with self._connection() as raw:
             return await _migrations.migrate(lambda text: self.run(raw, text), self.prefix)
 
+    def planned(self, version: int) -> list[tuple[str, str]]:
+        """See :meth:`Database.planned`."""
+        scripts = _migrations.missing(version)
+        return [(script.name, with_prefix(script.text, self.prefix)) for script in scripts]
+
     async def stored_version(self) -> tuple[int, int]:
         """See :meth:`Database.stored_version`."""
         return await _migrations.stored_version(self.ask, self.prefix)

@@ -93,7 +93,7 @@ WHERE queue = :queue AND ready_at IS NOT NULL
   AND (:all_workflows OR CONCAT(version, ' ', workflow) IN :offers)
   AND (owner IS NULL OR owner = :session)
   AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
-ORDER BY ready_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY ready_at, serial LIMIT :limit FOR UPDATE SKIP LOCKED
 
 -- name: claimable_parked
 SELECT serial, run_id, instance_id, lineage, request_id, workflow, version, queue, started_at,
@@ -133,7 +133,7 @@ WHERE owner IS NULL AND queue = :queue AND due_at <= :now
   AND (:all_names OR name IN :names)
   AND (lone_losses > 0 OR losses >= :suspect) = :alone
   AND NOT EXISTS (SELECT 1 FROM perdure_runs AS r WHERE r.serial = a.run AND r.suspended = 1)
-ORDER BY urgency, due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY urgency, due_at, run, number LIMIT :limit FOR UPDATE SKIP LOCKED
 
 -- name: names_of_runs
 SELECT serial, instance_id, run_id FROM perdure_runs WHERE serial IN :serials

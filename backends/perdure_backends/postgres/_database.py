@@ -29,7 +29,7 @@ from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from . import _migrations
-from ._statements import SQL, compile_text, composed, lock_key
+from ._statements import SQL, compile_text, composed, in_schema, lock_key
 
 _log: Final = logging.getLogger("perdure.backends")
 
@@ -231,6 +231,11 @@ class PostgresDatabase:
         """See :meth:`Database.migrate`."""
         async with self._connection() as connection:
             return await _migrations.migrate(connection, self._schema)
+
+    def planned(self, version: int) -> list[tuple[str, str]]:
+        """See :meth:`Database.planned`."""
+        scripts = _migrations.missing(version)
+        return [(script.name, in_schema(script.text, self._schema)) for script in scripts]
 
     async def stored_version(self) -> tuple[int, int]:
         """See :meth:`Database.stored_version`."""

@@ -88,7 +88,7 @@ WHERE ready_at IS NOT NULL AND queue = :queue
   AND (:all_workflows::boolean OR (version || ' ' || workflow) = ANY(:offers::text[]))
   AND (owner IS NULL OR owner = :session)
   AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
-ORDER BY ready_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY ready_at, serial LIMIT :limit FOR UPDATE SKIP LOCKED
 
 -- name: ready_queues
 SELECT queue FROM perdure.runs WHERE ready_at IS NOT NULL AND queue = ANY(:queues::text[])
@@ -135,7 +135,7 @@ WHERE owner IS NULL AND due_at <= :now AND queue = :queue
   AND (:all_names OR name = ANY(:names::text[]))
   AND (lone_losses > 0 OR losses >= :suspect) = :alone
   AND NOT EXISTS (SELECT 1 FROM perdure.runs AS r WHERE r.serial = a.run AND r.suspended = 1)
-ORDER BY priority DESC, due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY priority DESC, due_at, run, number LIMIT :limit FOR UPDATE SKIP LOCKED
 
 -- name: names_of_runs
 SELECT serial, instance_id, run_id FROM perdure.runs WHERE serial = ANY(:serials::bigint[])

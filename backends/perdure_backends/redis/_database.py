@@ -517,6 +517,10 @@ class RedisDatabase:
         )
         return [f"layout {CODE_VERSION}"]
 
+    def planned(self, version: int) -> list[tuple[str, str]]:
+        """See :meth:`Database.planned`; there is no text, only a version to be noted."""
+        return [] if version >= CODE_VERSION else [(f"layout {CODE_VERSION}", "")]
+
     async def stored_version(self) -> tuple[int, int]:
         """See :meth:`Database.stored_version`."""
         (kind,) = await self.pipeline([("TYPE", self.keys.meta)])
@@ -644,6 +648,10 @@ def _passes(filter: ListFilter, row: Sequence[Any]) -> bool:
         and row[RUN["instance_id"]].startswith(filter.id_prefix or "")
         and (filter.started_after is None or started_at >= filter.started_after)
         and (filter.started_before is None or started_at < filter.started_before)
+        and (
+            filter.finished_before is None
+            or (row[RUN["finished_at"]] or filter.finished_before) < filter.finished_before
+        )
     )
 
 

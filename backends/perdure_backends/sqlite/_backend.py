@@ -194,6 +194,11 @@ class SqliteBackend:
         stored = await self._connection.run(_migrations.stored_version)
         return stored, _migrations.CODE_VERSION
 
+    async def planned(self) -> list[tuple[str, str]]:
+        """See :meth:`Migrating.planned`."""
+        stored, _ = await self.schema_version()
+        return [(script.name, script.text) for script in _migrations.missing(stored)]
+
     async def migrate(self) -> list[str]:
         """See :meth:`Migrating.migrate`."""
         if not self._opened:

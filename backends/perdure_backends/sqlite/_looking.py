@@ -93,6 +93,8 @@ def list_instances(
         add("r.started_at >= ?", filter.started_after)
     if filter.started_before is not None:
         add("r.started_at < ?", filter.started_before)
+    if filter.finished_before is not None:
+        add("r.finished_at < ?", filter.finished_before)
     if filter.states:
         add(
             "CASE WHEN r.status <> 'running' THEN r.status WHEN r.suspended THEN 'suspended' "

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from importlib.resources import files
 from typing import Final
 
 from perdure import BackendFormatError, SchemaVersionError
 
+from .._migrating import Script, scripts
 from ._statements import SQL
 
 CODE_VERSION: Final = 2
@@ -25,11 +25,9 @@ OLDEST_READER: Final = 1
 """The oldest code version that can work with this code's schema."""
 
 
-def _scripts() -> list[tuple[int, str, str]]:
-    folder = files(__package__ or "").joinpath("migrations")
-    found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
-    found.sort(key=lambda item: item.name)
-    return [(int(i.name[:4]), i.name, i.read_text(encoding="utf-8")) for i in found]
+def missing(version: int) -> list[Script]:
+    """The migrations that a schema of ``version`` lacks."""
+    return [script for script in scripts(__package__ or "") if script.number > version]
 
 
 def stored_version(connection: sqlite3.Connection) -> int:
@@ -93,11 +91,10 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = stored_version(connection)
-        for number, name, script in _scripts():
-            if number > version:
-                for statement in _split(script):
-                    connection.execute(statement)
-                applied.append(name)
+        for script in missing(version):
+            for statement in _split(script.text):
+                connection.execute(statement)
+            applied.append(script.name)
         put = SQL["put_meta"]
         if applied:
             connection.execute(put, ("schema_version", str(CODE_VERSION)))

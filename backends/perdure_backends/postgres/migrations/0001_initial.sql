@@ -1,6 +1,8 @@
 -- `perdure` stands for the schema that the store was opened with.
 -- Times are microseconds since the epoch. `run` columns hold runs.serial. Text is compared as bytes.
 
+CREATE SCHEMA IF NOT EXISTS perdure;
+
 CREATE TABLE perdure.meta (
   key   text COLLATE "C" PRIMARY KEY,
   value text NOT NULL
@@ -48,7 +50,7 @@ CREATE TABLE perdure.runs (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX runs_lineage ON perdure.runs (lineage);
 CREATE INDEX runs_started ON perdure.runs (started_at, serial);
-CREATE INDEX runs_ready ON perdure.runs (queue, ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX runs_ready ON perdure.runs (queue, ready_at, serial) WHERE ready_at IS NOT NULL;
 CREATE INDEX runs_owner ON perdure.runs (owner) WHERE owner IS NOT NULL;
 CREATE INDEX runs_parked ON perdure.runs (serial) WHERE park IS NOT NULL;
 CREATE INDEX runs_deadline ON perdure.runs (deadline_at) WHERE deadline_at IS NOT NULL;
@@ -125,7 +127,8 @@ CREATE TABLE perdure.activities (
   last_failure bytea,
   PRIMARY KEY (run, number)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX activities_waiting ON perdure.activities (queue, priority DESC, due_at) WHERE owner IS NULL;
+CREATE INDEX activities_waiting ON perdure.activities (queue, priority DESC, due_at, run, number)
+  WHERE owner IS NULL;
 CREATE INDEX activities_due ON perdure.activities (due_at) WHERE owner IS NULL;
 CREATE INDEX activities_owner ON perdure.activities (owner) WHERE owner IS NOT NULL;
 CREATE INDEX activities_deadline ON perdure.activities (deadline_at) WHERE deadline_at IS NOT NULL;
