@@ -86,6 +86,10 @@ def test_a_server_that_goes_away_and_comes_back(
                     count += 1
                 return count
 
+            # One that finds no server when it begins says so and ends; these shall be at work.
+            async with asyncio.timeout(60):
+                while len(await client.workers()) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
             loads = [asyncio.create_task(load(i)) for i in range(8)]
             for _ in range(ROUNDS):
                 await asyncio.sleep(rng.uniform(0.5, 1.5))

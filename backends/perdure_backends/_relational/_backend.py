@@ -70,8 +70,11 @@ _SEEN_FREE: Final = 0.3
 _LIMITS: Final = "limits"
 """Told when a queue's limit was set. Where nothing is told, the next glance shows it."""
 
+_PARKED: Final = "parked"
+"""Nobody is woken for what is parked: who can run it looks from time to time."""
+
 _BUSY_LOOK: Final = 0.02
-_IDLE_LOOK: Final = 0.46
+_IDLE_LOOK: Final = 0.5
 """Seconds between glances where the store does not push."""
 
 
@@ -353,7 +356,11 @@ class RelationalBackend:
 
     async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
         """See :meth:`Backend.claim_turns`."""
-        if not claim.parked:
+        if claim.parked:
+            look = await self._fresh(_PARKED)
+            if look is not None and not look.parked:
+                return ClaimedTurns(tasks=())
+        else:
             look = await self._fresh(TURNS)
             if look is not None and not look.ready:
                 return ClaimedTurns(tasks=(), queries=look.asked)

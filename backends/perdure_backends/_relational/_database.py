@@ -30,6 +30,7 @@ class Look(NamedTuple):
         ready: instances, or activities that may have killed their worker, are claimable.
         waiting: activities are claimable, by somebody.
         asked: queries are not answered yet.
+        parked: instances are parked.
         due: timers or time-outs have come due.
         retries: activities have become claimable since the last glance.
         forgotten: queries have expired.
@@ -43,6 +44,7 @@ class Look(NamedTuple):
     ready: bool
     waiting: bool
     asked: bool
+    parked: bool
     due: bool
     retries: bool
     forgotten: bool

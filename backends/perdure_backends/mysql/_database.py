@@ -216,15 +216,15 @@ class MysqlDatabase:
     async def look(self, now: int | None, since: int) -> Look:
         """See :meth:`Database.look`."""
         async with self._connection() as raw:
-            text = self.bound(SQL["look"], {"now": now, "since": since})
-            (row,) = await self.run(raw, text)
-            text = self.bound(SQL["look_at_sessions"], {"booted": self.booted})
-            found = await self.run(raw, text)
-        sessions = tuple((one, build, expires) for one, build, expires, _ in found)
-        unlocked = frozenset(one for one, _, _, free in found if free)
-        times = [at for at in (*row[8:], *(expires for _, _, expires in sessions)) if at]
-        flags = map(bool, row[1:8])
-        return Look._make((int(row[0]), *flags, min(times, default=None), sessions, unlocked))
+            parameters = {"now": now, "since": since, "booted": self.booted}
+            rows = await self.run(raw, self.bound(SQL["look"], parameters))
+        # The same glance stands in each row, beside one session; no session is a row of NULLs.
+        shown, known = rows[0][:-4], [row[-4:] for row in rows if row[-4] is not None]
+        sessions = tuple((one, build, expires) for one, build, expires, _ in known)
+        unlocked = frozenset(one for one, _, _, free in known if free)
+        times = [at for at in (*shown[9:], *(expires for _, _, expires in sessions)) if at]
+        flags = map(bool, shown[1:9])
+        return Look._make((int(shown[0]), *flags, min(times, default=None), sessions, unlocked))
 
     # --- the schema
 
@@ -362,8 +362,9 @@ class _Keeper:
         """See :meth:`SessionKeeper.renew`."""
         if self._raw is None or self._raw.closed:
             self._raw = await self._database.connect()
-        now = self._clock() if self._clock is not None else (await self._fetch("now"))[0][0]
-        return bool(await self._fetch("renew_session", now=now, id=self._session_id))
+        now = None if self._clock is None else self._clock()
+        rows = await self._fetch("renew_session", now=now, id=self._session_id)
+        return bool(rows[0][0])
 
     async def _fetch(self, name: str, **parameters: Any) -> list[Any]:
         text = self._database.bound(SQL[name], parameters)

@@ -261,35 +261,37 @@ SELECT number, due_at FROM perdure_timers WHERE run = :run ORDER BY number
 SELECT start, opened_at, expires_at FROM perdure_sessions ORDER BY opened_at, id
 
 -- name: look
+SELECT l.*, s.id, s.build, s.expires_at,
+  CASE WHEN s.lock_name IS NOT NULL AND ABS(s.booted_at - :booted) <= 1
+    THEN IS_USED_LOCK(s.lock_name) IS NULL ELSE 0 END
+FROM (
 SELECT t.now,
   EXISTS (SELECT 1 FROM perdure_runs WHERE ready_at IS NOT NULL)
     OR EXISTS (SELECT 1 FROM perdure_activities
-      WHERE owner IS NULL AND due_at <= t.now AND (lone_losses > 0 OR losses > 1)),
-  EXISTS (SELECT 1 FROM perdure_activities WHERE owner IS NULL AND due_at <= t.now),
-  EXISTS (SELECT 1 FROM perdure_queries WHERE answered = 0),
+      WHERE owner IS NULL AND due_at <= t.now AND (lone_losses > 0 OR losses > 1)) AS ready,
+  EXISTS (SELECT 1 FROM perdure_activities WHERE owner IS NULL AND due_at <= t.now) AS waiting,
+  EXISTS (SELECT 1 FROM perdure_queries WHERE answered = 0) AS asked,
+  EXISTS (SELECT 1 FROM perdure_runs WHERE park IS NOT NULL) AS parked,
   EXISTS (SELECT 1 FROM perdure_timers WHERE due_at <= t.now)
     OR EXISTS (SELECT 1 FROM perdure_runs WHERE deadline_at <= t.now)
-    OR EXISTS (SELECT 1 FROM perdure_activities WHERE deadline_at <= t.now),
+    OR EXISTS (SELECT 1 FROM perdure_activities WHERE deadline_at <= t.now) AS due,
   EXISTS (SELECT 1 FROM perdure_activities
-    WHERE owner IS NULL AND due_at > :since AND due_at <= t.now),
-  EXISTS (SELECT 1 FROM perdure_queries WHERE expires_at <= t.now),
-  EXISTS (SELECT 1 FROM perdure_queue_limits),
-  (SELECT MIN(due_at) FROM perdure_timers),
-  (SELECT MIN(deadline_at) FROM perdure_runs WHERE deadline_at IS NOT NULL),
-  (SELECT MIN(deadline_at) FROM perdure_activities WHERE deadline_at IS NOT NULL),
-  (SELECT MIN(due_at) FROM perdure_activities WHERE owner IS NULL AND due_at > t.now),
-  (SELECT MIN(expires_at) FROM perdure_queries)
+    WHERE owner IS NULL AND due_at > :since AND due_at <= t.now) AS retries,
+  EXISTS (SELECT 1 FROM perdure_queries WHERE expires_at <= t.now) AS forgotten,
+  EXISTS (SELECT 1 FROM perdure_queue_limits) AS limits,
+  (SELECT MIN(due_at) FROM perdure_timers) AS timer_at,
+  (SELECT MIN(deadline_at) FROM perdure_runs WHERE deadline_at IS NOT NULL) AS deadline_at,
+  (SELECT MIN(deadline_at) FROM perdure_activities WHERE deadline_at IS NOT NULL) AS time_out_at,
+  (SELECT MIN(due_at) FROM perdure_activities WHERE owner IS NULL AND due_at > t.now) AS offered_at,
+  (SELECT MIN(expires_at) FROM perdure_queries) AS forget_at
 FROM (SELECT COALESCE(:now, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) AS now) AS t
-
--- name: look_at_sessions
-SELECT id, build, expires_at,
-  CASE WHEN lock_name IS NOT NULL AND ABS(booted_at - :booted) <= 1
-    THEN IS_USED_LOCK(lock_name) IS NULL ELSE 0 END
-FROM perdure_sessions ORDER BY id
+) AS l LEFT JOIN perdure_sessions AS s ON TRUE
 
 -- name: renew_session
-UPDATE perdure_sessions SET expires_at = :now + lease WHERE id = :id AND expires_at > :now;
-SELECT 1 FROM perdure_sessions WHERE id = :id AND expires_at = :now + lease
+UPDATE perdure_sessions, (
+  SELECT COALESCE(:now, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) AS now) AS t
+SET expires_at = t.now + lease WHERE id = :id AND expires_at > t.now;
+SELECT ROW_COUNT()
 
 -- name: hold_lock
 SELECT GET_LOCK(:lock, 0)

@@ -432,9 +432,9 @@ class _Keeper:
         """See :meth:`SessionKeeper.renew`."""
         if self._raw is None or self._raw.is_closed():
             self._raw = await self._database.connect()
-        ask, raw = self._database.ask, self._raw
-        now = self._clock() if self._clock is not None else (await ask(raw, "now"))[0][0]
-        return bool(await ask(raw, "renew_session", now=now, id=self._session_id))
+        now = None if self._clock is None else self._clock()
+        ask = self._database.ask
+        return bool(await ask(self._raw, "renew_session", now=now, id=self._session_id))
 
     async def aclose(self) -> None:
         """See :meth:`SessionKeeper.aclose`."""

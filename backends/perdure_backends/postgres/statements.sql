@@ -255,6 +255,7 @@ SELECT t.now,
       WHERE owner IS NULL AND due_at <= t.now AND (lone_losses > 0 OR losses > 1)),
   EXISTS (SELECT 1 FROM perdure.activities WHERE owner IS NULL AND due_at <= t.now),
   EXISTS (SELECT 1 FROM perdure.queries WHERE NOT answered),
+  EXISTS (SELECT 1 FROM perdure.runs WHERE park IS NOT NULL),
   EXISTS (SELECT 1 FROM perdure.timers WHERE due_at <= t.now)
     OR EXISTS (SELECT 1 FROM perdure.runs WHERE deadline_at <= t.now)
     OR EXISTS (SELECT 1 FROM perdure.activities WHERE deadline_at <= t.now),
@@ -282,7 +283,9 @@ FROM (SELECT coalesce(:now::bigint, (extract(epoch FROM clock_timestamp()) * 100
 SELECT value FROM perdure.meta WHERE key = ANY(ARRAY['schema_version', 'oldest_reader']) ORDER BY key DESC
 
 -- name: renew_session
-UPDATE perdure.sessions SET expires_at = :now + lease WHERE id = :id AND expires_at > :now RETURNING 1
+UPDATE perdure.sessions AS s SET expires_at = t.now + s.lease
+FROM (SELECT coalesce(:now::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now) AS t
+WHERE s.id = :id AND s.expires_at > t.now RETURNING 1
 
 -- name: hold_lock
 SELECT pg_try_advisory_lock(:key)

@@ -463,21 +463,17 @@ class RedisDatabase:
             "look",
             [
                 *(keys.ready, keys.suspects, keys.offered, keys.open, keys.due, keys.queries),
-                *(keys.limits, keys.expiries),
+                *(keys.limits, keys.expiries, keys.parked, keys.sessions),
             ],
             ["" if now is None else now, since],
         )
-        time, *counts, next_due, ends = row
-        sessions: list[tuple[str, str, int]] = []
-        if ends:
-            known = scored(ends)
-            names = [name.decode() for name, _ in known]
-            (rows,) = await self.pipeline([("HMGET", keys.sessions, *names)])
-            for name, stored, (_, end) in zip(names, rows, known, strict=True):
-                if stored is not None:
-                    sessions.append((name, _decode(stored)[0], end))
+        time, *counts, next_due, ends, known = row
+        builds = {known[n]: _decode(known[n + 1])[0] for n in range(0, len(known), 2)}
+        sessions = tuple(
+            (name.decode(), builds[name], end) for name, end in scored(ends) if name in builds
+        )
         due = None if next_due is None else int(next_due)
-        return Look._make((int(time), *map(bool, counts), due, tuple(sessions), frozenset[str]()))
+        return Look._make((int(time), *map(bool, counts), due, sessions, frozenset[str]()))
 
     # --- queries, which belong to runs but change nothing of theirs
 

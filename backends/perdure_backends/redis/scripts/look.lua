@@ -1,5 +1,5 @@
 -- One glance at a shard. KEYS: ready, suspects, offered, open queries, due, queries, limits, sessions'
--- ends. ARGV: the test clock's time or "", and the time of the last glance.
+-- ends, parked, sessions. ARGV: the test clock's time or "", and the time of the last glance.
 local now
 if ARGV[1] ~= "" then
   now = tonumber(ARGV[1])
@@ -24,10 +24,12 @@ return {
   redis.call("ZCARD", KEYS[1]) + redis.call("ZCOUNT", KEYS[2], "-inf", text),
   redis.call("ZCOUNT", KEYS[3], "-inf", text),
   redis.call("ZCARD", KEYS[4]),
+  redis.call("ZCARD", KEYS[9]),
   redis.call("ZCOUNT", KEYS[5], "-inf", text),
   redis.call("ZCOUNT", KEYS[3], "(" .. ARGV[2], text),
   redis.call("ZCOUNT", KEYS[6], "-inf", text),
   redis.call("HLEN", KEYS[7]),
   next_due and string.format("%.0f", next_due) or false,
   redis.call("ZRANGE", KEYS[8], 0, -1, "WITHSCORES"),
+  redis.call("HGETALL", KEYS[10]),
 }
