@@ -28,7 +28,7 @@ from perdure import (
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from .._relational import Link, Look, LoopPools
+from .._relational import Link, Look, LoopPools, opened
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ..contract import SessionKeeper
 from ..records import ListFilter
@@ -558,7 +558,8 @@ class RedisDatabase:
             try:
                 client = await self._clients.get()
                 async with client.pubsub() as subscription:
-                    await subscription.subscribe(self._channel)
+                    # Not to be interrupted half-way: the connection would be left open.
+                    await opened(subscription.subscribe(self._channel), _nothing)
                     wake((TURNS, ACTIVITIES, DUE, ANSWERS), None)  # what was told meanwhile
                     async for message in subscription.listen():
                         if message["type"] == "message":
@@ -649,6 +650,10 @@ def _passes(filter: ListFilter, row: Sequence[Any]) -> bool:
             or (row[RUN["finished_at"]] or filter.finished_before) < filter.finished_before
         )
     )
+
+
+def _nothing(_answer: Any) -> None:
+    """A subscription that nobody waits for any more ends with its connection."""
 
 
 def client_options(timeout: float) -> dict[str, Any]:
