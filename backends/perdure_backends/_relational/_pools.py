@@ -91,6 +91,8 @@ class LoopPools(Generic[P]):
             yield
         finally:
             await self._terminate(pool)
+            for _ in range(3):  # transports that were closed are gone some turns later
+                await asyncio.sleep(0)
 
     async def _drop(self, pool: P) -> None:
         await self._terminate(pool)

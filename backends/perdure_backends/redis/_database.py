@@ -628,6 +628,8 @@ class _Keeper:
         """See :meth:`SessionKeeper.aclose`."""
         if self._own:
             await self._client.aclose()
+            for _ in range(3):  # its transports are gone some turns later; the loop may end here
+                await asyncio.sleep(0)
 
 
 def _passes(filter: ListFilter, row: Sequence[Any]) -> bool:
