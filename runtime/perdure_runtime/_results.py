@@ -85,6 +85,12 @@ class ResultWatcher:
                         return
                     woken = await waiter.wait(0.0 if self._fresh else _SLOW_POLL)
                     look = waiter.take() if woken else None
+        except Exception as error:
+            # Nobody would look any more: who waits must hear of it, and not wait for ever.
+            waiting, self._waiting = self._waiting, {}
+            for future in (future for futures in waiting.values() for future in futures):
+                if not future.done():
+                    future.set_exception(error)
         finally:
             self._wake = None
             self._task = None

@@ -23,6 +23,7 @@ from perdure import (
     workflow,
 )
 from perdure_backends import Backend, open_backend
+from perdure_backends._relational import RelationalBackend
 from perdure_backends._urls import Location
 from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.records import ListFilter
@@ -291,5 +292,36 @@ def test_behind_a_pooler_of_transactions(pooled: str, tmp_path: Path) -> None:
             client = Client(other)
             runs = (client.run(doubles, str(n)) for n in range(20))
             assert await asyncio.gather(*runs) == [str(n) * 2 for n in range(20)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_after_an_outage_nobody_is_found_dead_for_a_moment(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = TestClock()
+
+    async def main() -> None:
+        backend = make_store(kind, tmp_path, clock)
+        await backend.open()
+        assert isinstance(backend, RelationalBackend)
+        harness = Harness(backend, clock)
+        await harness.session("one", lease=5.0)
+        await harness.session("other", lease=5.0)
+        clock.advance(10.0)
+        database: Any = backend._database  # pyright: ignore[reportPrivateUsage]
+
+        async def gone(*_: Any) -> Any:
+            raise BackendUnavailableError("gone")
+
+        for grace, lost in ((60.0, ()), (0.0, ("one",))):
+            monkeypatch.setattr("perdure_backends._relational._backend._GRACE", grace)
+            with monkeypatch.context() as patched:
+                patched.setattr(database, "look", gone)
+                with pytest.raises(BackendUnavailableError):
+                    await backend.sweep("other", 10)
+            assert (await backend.sweep("other", 10)).sessions_lost == lost
+        await backend.aclose()
 
     asyncio.run(main())

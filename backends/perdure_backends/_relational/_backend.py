@@ -67,6 +67,9 @@ _SERIALS: Final = 1000
 _SEEN_FREE: Final = 0.3
 """Seconds between the two glances that find a session's lock free."""
 
+_GRACE: Final = 2.0
+"""Seconds after an outage in which nobody is found dead: the living could not renew either."""
+
 _LIMITS: Final = "limits"
 """Told when a queue's limit was set. Where nothing is told, the next glance shows it."""
 
@@ -112,6 +115,8 @@ class RelationalBackend:
         self._limits = True
         self._limit_changes = 0
         self._seen_free: dict[str, float] = {}
+        self._out_of_reach = False
+        self._judges_from = -math.inf
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -271,10 +276,17 @@ class RelationalBackend:
         self._stale.clear()
         self._look = None
         since, changes = self._looked_now, self._limit_changes
-        look = await self._database.look(None if self._clock is None else self._clock(), since)
+        try:
+            look = await self._database.look(None if self._clock is None else self._clock(), since)
+        except BackendError:
+            self._out_of_reach = True
+            raise
         if self._clock is None:
             self._set_time(look.now)
         self._looked = time.monotonic()
+        if self._out_of_reach:
+            self._out_of_reach = False
+            self._judges_from = self._looked + _GRACE
         self._looked_now = look.now
         self._look = look
         if changes == self._limit_changes:
@@ -438,6 +450,11 @@ class RelationalBackend:
 
     def _lost_sessions(self, look: Look, session_id: str) -> list[tuple[str, str, bool]]:
         """Sessions whose lease ended, or whose lock was seen free twice."""
+        if self._looked < self._judges_from:
+            # Their locks and renewals went with the server. Who lives comes back with a new
+            # session and ends the old one; what dies of an outage is no reason to suspect anything.
+            self._seen_free = {}
+            return []
         self._seen_free = {one: self._seen_free.get(one, self._looked) for one in look.unlocked}
         lost: list[tuple[str, str, bool]] = []
         for other, build, expires_at in look.sessions:

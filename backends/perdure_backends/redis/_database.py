@@ -54,6 +54,9 @@ _SERIALS: Final = 4096
 _KNOWN: Final = 20_000
 """Rows that are kept in memory because this process wrote them last."""
 
+_HALF_MADE: Final = 2.0
+"""Seconds for which a connection that nobody waits for any more may still be made."""
+
 _TOLD_RUNS: Final = 100
 _TELL_PAUSE: Final = 0.001
 _LISTEN_PAUSE: Final = 0.5
@@ -62,6 +65,9 @@ _LEASE_COLUMN: Final = 3
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+_NONE: Final[dict[int, bytes]] = {}
 
 
 def _load_scripts() -> dict[str, tuple[str, str]]:
@@ -109,7 +115,8 @@ class RedisDatabase:
         self._channel = f"{prefix}:wakeups"
         self._runs: dict[int, tuple[int, list[Any]]] = {}
         self._ids: dict[str, int] = {}
-        self._activities: dict[tuple[int, int], bytes] = {}
+        self._activities: dict[int, dict[int, bytes]] = {}
+        self._activity_count = 0
         self._listener: asyncio.Task[None] | None = None
         self._teller: asyncio.Task[None] | None = None
         self._to_tell: set[str] = set()
@@ -187,8 +194,11 @@ class RedisDatabase:
             try:
                 return await asyncio.shield(talking)
             except asyncio.CancelledError:
-                await asyncio.wait([talking])
-                if not talking.cancelled():
+                # A server that was stopped in the middle of it may never answer.
+                await asyncio.wait([talking], timeout=_HALF_MADE)
+                talking.cancel()
+                await asyncio.wait([talking], timeout=_HALF_MADE)
+                if talking.done() and not talking.cancelled():
                     talking.exception()  # seen
                 raise
 
@@ -250,7 +260,8 @@ class RedisDatabase:
 
     def cached_activity(self, key: tuple[int, int]) -> bytes | None:
         """The stored row of an activity, if known."""
-        return self._activities.get(key)
+        of_run = self._activities.get(key[0])
+        return None if of_run is None else of_run.get(key[1])
 
     def remember(
         self,
@@ -258,10 +269,11 @@ class RedisDatabase:
         activities: Mapping[tuple[int, int], bytes | None],
     ) -> None:
         """Keeps rows as they are stored now; those of runs that have ended are not kept."""
-        if len(self._runs) > _KNOWN or len(self._activities) > _KNOWN:
+        if len(self._runs) > _KNOWN or self._activity_count > _KNOWN:
             self._runs.clear()
             self._ids.clear()
             self._activities.clear()
+            self._activity_count = 0
         for serial, known in runs.items():
             row = known[1]
             if row[RUN["status"]] == "running" and row[RUN["owner"]] is not None:
@@ -271,7 +283,9 @@ class RedisDatabase:
                 self.forget((serial,), ())
         for key, stored in activities.items():
             if stored is not None and key[0] in self._runs:
-                self._activities[key] = stored
+                of_run = self._activities.setdefault(key[0], {})
+                self._activity_count += key[1] not in of_run
+                of_run[key[1]] = stored
 
     def forget(self, runs: Iterable[int], activities: Iterable[tuple[int, int]]) -> None:
         """Somebody else may have changed these."""
@@ -279,13 +293,13 @@ class RedisDatabase:
             known = self._runs.pop(serial, None)
             if known is not None:
                 self._ids.pop(known[1][RUN["run_id"]], None)
-        for key in activities:
-            self._activities.pop(key, None)
+        for serial, number in activities:
+            if self._activities.get(serial, _NONE).pop(number, None) is not None:
+                self._activity_count -= 1
 
     def forget_activities_of(self, serial: int) -> None:
         """All activities of a run are gone."""
-        for key in [key for key in self._activities if key[0] == serial]:
-            del self._activities[key]
+        self._activity_count -= len(self._activities.pop(serial, _NONE))
 
     async def link(self) -> Link:
         """See :meth:`Database.link`."""

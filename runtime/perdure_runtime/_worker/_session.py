@@ -69,6 +69,11 @@ class Session:
         )
         self._keeping = self._services.run_aside(self._keep, f"perdure-session-{self.id[:6]}")
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it runs out because its worker was blocked."""
+        return self._given_up
+
     def give_up(self) -> None:
         """Lets the session run out: its worker is blocked. From any thread."""
         self._given_up = True

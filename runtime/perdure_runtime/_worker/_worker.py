@@ -396,6 +396,9 @@ class Worker:
         await session.stop_renewing()
         while True:
             try:
+                if not session.given_up:
+                    # Who can say so did not die: nothing shall be suspected of having killed it.
+                    await self._backend.end_session(session.id)
                 await self._begin()
                 return
             except BackendError as error:
