@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = [
     path
-    for folder in ("dsl", "backends", "runtime")
+    for folder in ("dsl", "backends", "runtime", "lint", "plugins")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 PUBLIC = [
@@ -57,7 +57,10 @@ def test_product_code_has_no_assert_and_is_not_rewritten() -> None:
 
 
 def test_packages_are_typed() -> None:
-    for package in ("dsl/perdure", "backends/perdure_backends", "runtime/perdure_runtime"):
+    for package in (
+        *("dsl/perdure", "backends/perdure_backends", "runtime/perdure_runtime"),
+        *("lint/wflint", "plugins/flake8_wflint"),
+    ):
         assert (ROOT / package / "py.typed").is_file()
 
 
@@ -66,6 +69,8 @@ def test_each_layer_imports_only_what_it_may() -> None:
         "dsl": {"perdure"},
         "backends": {"perdure", "perdure_backends"},
         "runtime": {"perdure", "perdure_backends", "perdure_runtime"},
+        "lint": set[str](),
+        "plugins": set[str](),
     }
     for path in SOURCES:
         folder = path.relative_to(ROOT).parts[0]

@@ -1,0 +1,41 @@
+"""WFL110, registry-order.
+
+PYTEST_DONT_REWRITE
+"""
+
+from .base import Case, Rule
+
+RULE = Rule(
+    code="WFL110",
+    name="registry-order",
+    message="the order of `{symbol}` is that of {detail}",
+    severity="warning",
+    level="strict",
+    why=(
+        "The order of directory listings, weak sets, subclasses and entry points depends on the "
+        "machine and on what was imported when."
+    ),
+    bad=(
+        Case(
+            """\
+for name in weakref.WeakSet(names):
+    await act(1)""",
+            before="import weakref",
+            signature="names: list[str]",
+        ),
+        Case(
+            """\
+for point in importlib.metadata.entry_points():
+    await act(1)""",
+            before="import importlib.metadata",
+        ),
+    ),
+    good=(
+        Case(
+            """\
+for name in sorted(names):
+    await act(name)""",
+            signature="names: list[str]",
+        ),
+    ),
+)
