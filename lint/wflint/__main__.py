@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 
 def main() -> None:
@@ -14,16 +15,14 @@ def main() -> None:
 
     code = replay(sys.argv[1:])
     if code is None:
-        try:
-            from .cli import run
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if missing.partition(".")[0] not in ("libcst", "click"):
-                raise
-            sys.stderr.write(
-                f"wflint needs {missing}, which is not installed: pip install 'perdure[lint]'\n"
-            )
-            sys.exit(2)
+        for name in ("libcst", "click"):
+            if find_spec(name) is None:
+                sys.stderr.write(
+                    f"wflint needs {name}, which is not installed: pip install 'perdure[lint]'\n"
+                )
+                sys.exit(2)
+        from .cli import run
+
         code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.exit(code)

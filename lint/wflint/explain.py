@@ -60,6 +60,7 @@ def shown(case: Case) -> str:
         lines += [before, ""]
     lines += ["@workflow", f"async def flow({case.signature}) -> None:"]
     lines += [f"    {line}" if line else "" for line in case.body.splitlines()]
+    lines = [line if len(line) <= 120 else f"{line[:80]}…{line[-20:]}" for line in lines]
     return "\n".join(lines)
 
 

@@ -32,6 +32,7 @@ ROLES: Final = frozenset(
         "random",  # draws from the workflow's generator
         "logger",  # silent on replay
         "combine",  # awaits several things, in a known order
+        "bypass",  # switches a safeguard off
         "same",  # gives the object that it is called on
         "plain",  # nothing of interest
     }
@@ -57,6 +58,7 @@ class Symbol:
         options: keywords that are neither that nor payload.
         callee: the argument that is the activity or workflow.
         callback: arguments that are functions which are called.
+        needs: keywords of which one has to be given.
         runs: how those run: ``side``, ``predicate`` or ``workflow``.
     """
 
@@ -69,6 +71,7 @@ class Symbol:
     callback: tuple[int | str, ...] = ()
     runs: str = "side"
     returns: str = ""
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +88,7 @@ class Adapter:
         direct_call: whether calling an activity like a function is the right form.
         off: rules that don't apply.
         context_types: types of a workflow's first parameter.
+        failures: exceptions that end a workflow; empty: all do.
         replace: for a rule, what to use instead.
         fixes: for a symbol, the expression that does the same.
     """
@@ -98,6 +102,7 @@ class Adapter:
     direct_call: bool = False
     off: frozenset[str] = frozenset()
     context_types: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     replace: dict[str, str] = field(default_factory=dict[str, str])
     fixes: dict[str, str] = field(default_factory=dict[str, str])
     symbols: dict[str, Symbol] = field(default_factory=dict[str, Symbol])
@@ -106,7 +111,7 @@ class Adapter:
 _KEYS: Final = frozenset(
     {
         *("name", "title", "imports", "opaque", "style", "loop", "direct-call", "off"),
-        *("context-types", "replace", "fixes", "symbols"),
+        *("context-types", "failures", "replace", "fixes", "symbols"),
     }
 )
 
@@ -130,6 +135,7 @@ def read_adapter(name: str, data: Mapping[str, Any]) -> Adapter:
         direct_call=bool(data.get("direct-call", False)),
         off=frozenset(data.get("off", ())),
         context_types=tuple(data.get("context-types", ())),
+        failures=tuple(data.get("failures", ())),
         replace=dict(data.get("replace", {})),
         fixes=dict(data.get("fixes", {})),
     )
@@ -138,7 +144,7 @@ def read_adapter(name: str, data: Mapping[str, Any]) -> Adapter:
         role = _one_of(name, f"role of {symbol}", described.pop("role", None), sorted(ROLES))
         values: dict[str, Any] = {}
         for key, value in described.items():
-            if key in ("identity", "options", "callback"):
+            if key in ("identity", "options", "callback", "needs"):
                 value = tuple(value)
             elif key not in ("kind", "callee", "runs", "returns"):
                 raise AdapterError(f"adapter {name!r}, {symbol}: unknown key {key!r}")

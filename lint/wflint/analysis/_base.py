@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..syntax import Node
@@ -23,6 +24,9 @@ INSENSITIVE = "insensitive"
 
 LOGGED = "logged"
 """The value only goes into a log."""
+
+
+_BUILTIN_VALUES = {name: of("ext", f"builtins.{name}") for name in dir(builtins)}
 
 
 class Arg(NamedTuple):
@@ -54,6 +58,8 @@ class Base:
         """The function that nested functions and lambdas belong to."""
         self.quiet = 0
         self.loops: int = 0
+        self.branches: int = 0
+        self.branch_draws: list[tuple[int, int, str]] = []
         self.relaxed: str | None = None
         self.annotating = False
         self.commands_at: dict[int, int] = {}
@@ -155,6 +161,15 @@ class Base:
             elif kind[0] in ("coro", "cmd") and depth > 0:
                 self.sink(kind[1], where, depth - 1)
 
+    def drawn(self, node: Node, name: str) -> None:
+        """A number was drawn from the workflow's generator."""
+        if self.branches:
+            self.branch_draws.append((node[1], node[2], name))
+            return
+        for start, end, drawn in self.branch_draws:
+            self.emit("WFL613", start, end, drawn)
+        self.branch_draws.clear()
+
     # --- names
 
     def lookup(self, name: str) -> Value:
@@ -183,11 +198,9 @@ class Base:
 
     def global_name(self, name: str) -> Value:
         """What a module-level name or a builtin is."""
-        from ._program import BUILTINS
-
         found = self.program.global_value(self.module, name, self.context)
         if found is None:
-            return of("ext", f"builtins.{name}") if name in BUILTINS else UNKNOWN
+            return _BUILTIN_VALUES.get(name, UNKNOWN)
         return found
 
     def annotation(self, node: Node) -> Value:

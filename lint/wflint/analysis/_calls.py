@@ -464,12 +464,7 @@ class Calls(Expressions):
                 values[rest.name] = join(
                     old, Value((("tuple",),), argument.value.sources, argument.value)
                 )
-        return tuple(
-            values.get(p.name, UNKNOWN)._replace(origin=values.get(p.name, UNKNOWN).origin)
-            if p.name in values
-            else _ABSENT
-            for p in function.params
-        )
+        return tuple(values.get(p.name, _ABSENT) for p in function.params)
 
     # --- classes
 
@@ -516,7 +511,7 @@ class Calls(Expressions):
                 name = fields[place][1][3][3]
             if name is not None and (argument.value.types or argument.value.sources):
                 cell = self.program.cell("attr", cls.module.name, cls.cls.start, name)
-                self.program.write(cell, argument.value._replace(origin=None))
+                self.program.write(cell, argument.value.anonymous)
 
     def _factories(
         self, cls: Class, arguments: list[Arg], given: set[str], node: Node
@@ -607,6 +602,10 @@ class Calls(Expressions):
         if node is None:
             return
         value = argument.value
+        if node[2] - node[1] > _LARGE and node[0] in ("const", "fstr", "list", "dict", "tuple"):
+            self.emit("WFL708", node[1], node[2], "", f"{node[2] - node[1]:,}")
+        if node[0] == "call" and value.has("xinst") and self._is_naive(node):
+            self.emit("WFL707", node[1], node[2], self.shown(node))
         if value.has("set") and self.relaxed is None:
             fix = None
             if value.element is not None and value.only("set"):
@@ -618,6 +617,14 @@ class Calls(Expressions):
                 self.emit("WFL702", node[1], node[2], self.shown(node), _UNSENDABLE[kind[0]])
             elif kind[0] == "xinst" and kind[1] in _UNSENDABLE_CLASSES:
                 self.emit("WFL702", node[1], node[2], self.shown(node), kind[1])
+
+    def _is_naive(self, node: Node) -> bool:
+        """Whether ``datetime(…)`` is called without a zone."""
+        names = [kind[1] for kind in self.eval(node[3]).types if kind[0] == "ext"]
+        if names != ["datetime.datetime"]:
+            return False
+        zoned = any(star or keyword == "tzinfo" for star, keyword, _ in node[4])
+        return not zoned and len(node[4]) < 8
 
     def _check_arguments(self, function: Function, arguments: list[Arg], node: Node) -> None:
         """The number and names of arguments against a definition."""
@@ -813,6 +820,9 @@ def _is_abstract(function: Function) -> bool:
         or (body[0][0] == "raise" and "NotImplementedError" in repr(body[0][3]))
     )
 
+
+_LARGE: Final = 8192
+"""Characters of a literal that are too many for a payload."""
 
 _ABSENT: Final = Value((("absent",),))
 """Of a parameter for which nothing was given: it has its default."""

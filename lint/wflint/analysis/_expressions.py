@@ -332,7 +332,6 @@ class Expressions(Base):
     def on_lambda(self, node: Node) -> Value:
         owner = None if self.function is None else self.function.owner
         function = self.module.function(node[3], self.qualname("<lambda>"), owner, self.parent)
-        self.publish_environment()
         return of("fn", function)
 
     def publish_environment(self) -> None:

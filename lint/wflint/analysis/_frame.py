@@ -225,7 +225,7 @@ class Frame(Calls):
                 outer = outer.parent
             if _declares_global(function, name) and self.context is not None:
                 key = ("global", self.module.name, name)
-                self.program.write(self.program.cell(*key), value._replace(origin=None))
+                self.program.write(self.program.cell(*key), value.anonymous)
                 return
         super().assign_local(name, value)
 
@@ -265,7 +265,7 @@ class Frame(Calls):
     def _attribute_assigned(self, cls: Class, target: Node, value: Value) -> None:
         cell = self.program.cell("attr", cls.module.name, cls.cls.start, target[4])
         if self.context is not None:
-            self.program.write(cell, value._replace(origin=None))
+            self.program.write(cell, value.anonymous)
             self.sink(value, STATE)
 
     def _assign_item(self, target: Node, value: Value) -> None:
@@ -275,7 +275,7 @@ class Frame(Calls):
         if owner[0] == "name":
             old = self.env.get(owner[3])
             if old is not None and old.has("dict", "odict", "list"):
-                element = join(old.element or UNKNOWN, value._replace(origin=None))
+                element = join(old.element or UNKNOWN, value.anonymous)
                 order = old.order
                 if self.dict_orders and old.has("odict", "dict"):
                     order = tuple(dict.fromkeys(order + self.dict_orders))
@@ -288,7 +288,7 @@ class Frame(Calls):
                 if kind[0] == "inst":
                     base = self.eval(owner)
                     order = tuple(dict.fromkeys(base.order + self.dict_orders))
-                    inner = Value((), value.sources, value._replace(origin=None), order)
+                    inner = Value((), value.sources, value.anonymous, order)
                     self._attribute_assigned(kind[1], owner, inner)
         check_mutation(self, target, owner, "[…]=")
 
@@ -304,7 +304,7 @@ class Frame(Calls):
         context = self.context
         if context is None:
             return
-        context.result = join(context.result, value._replace(origin=None))
+        context.result = join(context.result, value.anonymous)
         if context.is_root:
             self.sink(value, LOG if self.mode == "query" else STATE)
             if node is not None and self.mode == "workflow" and value.has("set"):
@@ -315,7 +315,17 @@ class Frame(Calls):
             if part is not None:
                 value = self.eval(part)
                 self.sink(value, STATE)
+        if node[3] is not None:
+            names = [k[1] for k in self.eval(node[3]).types if k[0] in ("ext", "xinst")]
+            if names and names[0].startswith("builtins."):
+                self._check_failure(node, f"raise {names[0].removeprefix('builtins.')}")
         self.alive = False
+
+    def _check_failure(self, node: Node, shown: str) -> None:
+        """Something that ends the task, and not the workflow."""
+        adapter = self.adapter
+        if adapter is not None and adapter.failures and not self.within:
+            self.emit("WFL617", node[1], node[2], shown)
 
     def on_del(self, node: Node) -> None:
         target = node[3]
@@ -328,6 +338,7 @@ class Frame(Calls):
     def on_assert(self, node: Node) -> None:
         test = self.eval(node[3])
         self.sink(test, CONTROL)
+        self._check_failure(node, "assert")
         self.narrow(node[3])
 
     def on_import(self, node: Node) -> None:
@@ -358,7 +369,6 @@ class Frame(Calls):
     def defined(self, node: Node) -> Value:
         """A function definition, with its decorators."""
         function = self.module.function(node[3], self.qualname(node[3][0]), None, self.parent)
-        self.publish_environment()
         return self.decorated(function)
 
     def decorated(self, function: Function) -> Value:
@@ -435,6 +445,7 @@ class Frame(Calls):
         if alone is not None and not alone[1]:
             self.singletons.add(alone[0])
         self.quiet += int(live_only)
+        self.branches += 1
         self.block(node[4])
         self.quiet -= int(live_only)
         first = self.env if self.alive else None
@@ -444,6 +455,7 @@ class Frame(Calls):
             self.singletons.add(alone[0])
         self.quiet += int(replaying and not live_only)
         self.block(node[5])
+        self.branches -= 1
         self.quiet -= int(replaying and not live_only)
         if first is not None:
             second = self.env if self.alive else None
@@ -527,7 +539,7 @@ class Frame(Calls):
         self.loops += 1
         self.breaks.append([])
         before = dict(self.env)
-        for _ in range(_PASSES):
+        for _ in range(_PASSES if self.loops < 2 else 2):
             start = dict(self.env)
             self.bind(target, element)
             self.block(body)
@@ -559,7 +571,7 @@ class Frame(Calls):
         self.breaks.append([])
         test = UNKNOWN
         before = dict(self.env)
-        for _ in range(_PASSES):
+        for _ in range(_PASSES if self.loops < 2 else 2):
             start = dict(self.env)
             test = self.eval(test_node)
             self.narrow(test_node)
@@ -740,7 +752,8 @@ def _merge(first: Env, second: Env | None) -> Env:
     found = dict(first)
     for name, value in second.items():
         old = found.get(name)
-        found[name] = value if old is None else join(old, value)
+        if old is not value:
+            found[name] = value if old is None else join(old, value)
     return found
 
 

@@ -191,6 +191,13 @@ def _combined(frame: Calls, name: str, arguments: list[Arg], node: Node, *, owne
         frame.emit("WFL408", node[1], node[2], name)
     sources = tuple(dict.fromkeys(n for a in arguments for n in a.value.sources))
     if name == "asyncio.gather":
+        named = {a.keyword for a in arguments}
+        if (
+            frame.adapter is not None
+            and frame.adapter.loop == "app"
+            and not (named & {"return_exceptions"})
+        ):
+            frame.emit("WFL409", node[1], node[2], name)
         starred = any(a.star for a in arguments)
         if (
             not starred

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..adapters import Adapter
@@ -13,7 +14,7 @@ from ..syntax import Node, Param
 from ._events import Edit, Event, Fix
 from ._frame import Frame
 from ._modules import Function, Module, each_statement, walk
-from ._values import UNKNOWN, Value
+from ._values import UNKNOWN, Value, of
 
 if TYPE_CHECKING:
     from ._program import Program
@@ -58,6 +59,7 @@ _EMPTY: Final = frozenset({"list", "dict", "odict", "set"})
 
 def check_definitions(program: Program, found: Local) -> None:
     """Workflows, handlers and activities, as they are declared."""
+    _check_races(program, found)
     seen: set[tuple[str, int]] = set()
     for root in program.roots:
         function, adapter = root.function, root.adapter
@@ -243,6 +245,84 @@ def _type_parts(node: Node) -> list[Node]:
     return found
 
 
+def _check_races(program: Program, found: Local) -> None:
+    """Attributes that a handler reads before an ``await`` and writes after it, and another too."""
+    handlers = [
+        root
+        for root in program.roots
+        if root.kind in ("signal", "update") and root.function.owner is not None
+    ]
+    writers: dict[tuple[str, int, str], list[str]] = {}
+    for root in handlers:
+        for name, _, _ in _attributes(root.function, written=True):
+            owner = root.function.owner
+            if owner is not None:
+                key = (owner.module.name, owner.cls.start, name)
+                writers.setdefault(key, []).append(root.function.fn.name)
+    for root in handlers:
+        function = root.function
+        waits = [n[1] for n in walk(function.fn.body) if n[0] == "await"]
+        reads = list(_attributes(function, written=False))
+        for name, start, end in _attributes(function, written=True):
+            owner = function.owner
+            if owner is None:
+                continue
+            others = writers[owner.module.name, owner.cls.start, name]
+            other = next((one for one in others if one != function.fn.name), None)
+            crossed = any(
+                read == name and at < wait < start for read, at, _ in reads for wait in waits
+            )
+            if other is not None and crossed:
+                event = Event("WFL411", function.module.name, start, end, f"self.{name}", other)
+                found.append((event, root.name))
+
+
+def _attributes(function: Function, *, written: bool) -> Iterator[tuple[str, int, int]]:
+    """Attributes of the receiver that a method writes, or mentions at all."""
+    receiver = function.params[0].name if function.params else "self"
+    for node in walk(function.fn.body):
+        targets: tuple[Node, ...] = ()
+        if not written:
+            targets = (node,)
+        elif node[0] == "assign":
+            targets = node[3]
+        elif node[0] == "aug":
+            targets = (node[3],)
+        for target in targets:
+            if target[0] == "attr" and target[3][:1] == ("name",) and target[3][3] == receiver:
+                yield target[4], target[1], target[2]
+
+
+def _check_names(program: Program, module: Module, frame: Frame, found: Local) -> None:
+    """Lambdas and partials that are made workflows or activities, and sandboxes switched off."""
+    for node in walk(module.tree.body):
+        if node[0] == "class":
+            for decorator in node[3][4]:
+                if decorator[0] == "call":
+                    _check_sandbox(decorator, module, found)
+        if node[0] != "call" or not node[4] or node[3][0] not in ("name", "attr"):
+            continue
+        value = node[4][0][2]
+        partial = value[0] == "call" and frame.eval(value[3]) == of("ext", "functools.partial")
+        if value[0] != "lambda" and not partial:
+            continue
+        for kind in frame.eval(node[3]).types:
+            symbol = program.adapters.symbol(kind[1]) if kind[0] == "ext" else None
+            if symbol is not None and symbol.role in _REGISTERING:
+                shown = frame.shown(value)
+                found.append((Event("WFL705", module.name, value[1], value[2], shown), ""))
+
+
+def _check_sandbox(decorator: Node, module: Module, found: Local) -> None:
+    for _, keyword, value in decorator[4]:
+        if keyword == "sandboxed" and value[0] == "const" and value[4] is False:
+            event = Event("WFL619", module.name, value[1], value[2], "sandboxed=False")
+            found.append((event, ""))
+
+
+_REGISTERING: Final = frozenset({"workflow", "activity", "register", "register-activity"})
+
+
 def check_module(program: Program, module: Module, found: Local) -> None:
     """What a module that defines workflows does when it is loaded."""
     if not any(
@@ -250,6 +330,7 @@ def check_module(program: Program, module: Module, found: Local) -> None:
     ):
         return
     frame = Frame.for_module(program, module)
+    _check_names(program, module, frame, found)
     for statement in each_statement(module.tree.body):
         if statement[0] == "if" and _is_main(statement[3]):
             continue

@@ -151,7 +151,7 @@ def _add(frame: Calls, receiver: Node, name: str, arguments: list[Arg]) -> None:
         order = last.order
     else:
         added, order = last, ()
-    new = old._replace(element=join(old.element or UNKNOWN, added._replace(origin=None)))
+    new = old._replace(element=join(old.element or UNKNOWN, added.anonymous))
     new = tainted(new, last.sources, () if old.has("set") else order)
     if new != old:
         frame.assign_local(receiver[3], new)

@@ -10,7 +10,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import builtins
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,7 +31,6 @@ _DEEPEST: Final = 60
 _ROUNDS: Final = 40
 """Times that one context is looked at; what still changes then is of no interest."""
 
-BUILTINS: Final = frozenset(dir(builtins))
 STDLIB: Final = frozenset(sys.stdlib_module_names)
 
 OBJECT: Final = ("ext", "builtins.object")
@@ -133,6 +131,7 @@ class Program:
         self._source_keys: dict[tuple[str, str, int], int] = {}
         self._globals: dict[tuple[str, str], Value] = {}
         self._global_stack: set[tuple[str, str]] = set()
+        self._absent: set[tuple[str, str]] = set()
         self._cells: dict[tuple[Any, ...], Cell] = {}
         self._contexts: dict[tuple[Any, ...], Context] = {}
         self._of_function: dict[tuple[Any, ...], list[Context]] = {}
@@ -188,6 +187,8 @@ class Program:
         key = (module.name, name)
         found = self._globals.get(key)
         if found is None:
+            if key in self._absent:
+                return None
             if key in self._global_stack:
                 return UNKNOWN
             self._global_stack.add(key)
@@ -196,6 +197,7 @@ class Program:
             finally:
                 self._global_stack.discard(key)
             if found is None:
+                self._absent.add(key)
                 return None
             self._globals[key] = found
         written = self._cells.get(("global", *key))
@@ -446,7 +448,6 @@ def exported(module: Module) -> frozenset[str]:
 
 
 __all__ = [
-    "BUILTINS",
     "OBJECT",
     "STDLIB",
     "Cell",

@@ -57,7 +57,12 @@ def call_symbol(
     if role == "random":
         if frame.mode in ("query", "validator"):
             frame.emit("WFL609", node[1], node[2], name, "draws from the workflow's generator")
+        if not arguments:
+            frame.drawn(node, name)
         return of("xinst", symbol.returns) if symbol.returns else UNKNOWN
+    if role == "bypass":
+        frame.emit("WFL619", node[1], node[2], name)
+        return UNKNOWN
     if role == "combine":
         return _combine(frame, arguments)
     if role == "same":
@@ -154,6 +159,8 @@ def _chosen(arguments: list[Arg], which: tuple[int | str, ...]) -> list[Arg]:
 def _command(frame: Calls, symbol: Symbol, name: str, arguments: list[Arg], node: Node) -> Value:
     """A call that is recorded."""
     frame.command_issued(node, name)
+    if symbol.needs and not any(a.star or a.keyword in symbol.needs for a in arguments):
+        frame.emit("WFL616", node[1], node[2], name, " or ".join(symbol.needs))
     identity = _chosen(arguments, symbol.identity)
     callees: list[Arg] = []
     if symbol.callee is not None:

@@ -65,6 +65,11 @@ class Value(NamedTuple):
         return bool(self.types) and all(kind[0] in tags for kind in self.types)
 
     @property
+    def anonymous(self) -> Value:
+        """The value, wherever it was read from."""
+        return self if self.origin is None else self._replace(origin=None)
+
+    @property
     def text(self) -> str | None:
         """The string that it is known to be."""
         if len(self.types) == 1 and self.types[0][0] == "lit":

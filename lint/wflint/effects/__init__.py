@@ -103,6 +103,7 @@ class Effects:
         self._patterns: dict[str, Effect] = {}
         self._log: set[str] = set()
         self._found: dict[str, Effect | None] = {}
+        self._owners: set[str] | None = None
 
     # --- filling
 
@@ -148,6 +149,7 @@ class Effects:
             with_fewer, with_more = (known, effect) if effect.below is None else (effect, known)
             effect = with_fewer._replace(otherwise=with_more)
         self._symbols[name] = effect
+        self._owners = None
         self._found.clear()
 
     def add_user(self, name: str, entry: Any) -> None:
@@ -211,7 +213,14 @@ class Effects:
 
     def knows(self, name: str) -> bool:
         """Whether a symbol, or one within it, is listed."""
-        return name in self._symbols or any(one.startswith(f"{name}.") for one in self._symbols)
+        if self._owners is None:
+            owners: set[str] = set()
+            for one in self._symbols:
+                while one not in owners and one:
+                    owners.add(one)
+                    one = one.rpartition(".")[0]
+            self._owners = owners
+        return name in self._owners
 
     def is_log(self, name: str) -> bool:
         """Whether a call writes a log."""

@@ -392,14 +392,12 @@ class _Lowerer:
 
     def _comprehension(self, kind: str) -> Callable[[Any], Node]:
         def comprehension(node: Any) -> Node:
-            self._scope.captured = True
             clauses = self._clauses(node.for_in)
             return ("comp", *self._span(node), kind, self.expression(node.elt), None, clauses)
 
         return comprehension
 
     def _dict_comprehension(self, node: cst.DictComp) -> Node:
-        self._scope.captured = True
         clauses = self._clauses(node.for_in)
         pair = (self.expression(node.key), self.expression(node.value))
         return ("comp", *self._span(node), "dict", *pair, clauses)

@@ -21,6 +21,7 @@ _COMPOUND: Final = frozenset(
 )
 """What has empty lines, comments and decorators before it that do not belong to its position."""
 
+_COMMENT: Final = cst.Comment
 _NOTHING: Final = nullcontext()
 
 
@@ -43,7 +44,7 @@ class Offsets(CodegenState):
 
     def before_codegen(self, node: cst.CSTNode) -> None:
         self.starts[id(node)] = self.at
-        if type(node) is cst.Comment:
+        if type(node) is _COMMENT:
             self.comments.append((self.at, node.value))
 
     def after_codegen(self, node: cst.CSTNode) -> None:
