@@ -44,7 +44,7 @@ for name in sorted({'a', 'b'}):
         ),
         Case(
             "results = [await act(x) for x in first & second]",
-            signature="first: frozenset[int], second: frozenset[int]",
+            signature="first: frozenset[str], second: frozenset[str]",
         ),
         Case(
             """\
@@ -52,7 +52,7 @@ for name in pick():
     await act(name)""",
             before="""\
 def pick() -> set[str]:
-    return {'a'}""",
+    return {'a', 'b', 'c'}""",
         ),
         Case(
             "await helper({'b', 'a'})",

@@ -45,7 +45,7 @@ await act(first)""",
         Case(
             """\
 for n, name in enumerate(names):
-    await act(n)""",
+    await act(f'{n}: {name}')""",
             signature="names: set[str]",
         ),
         Case(

@@ -20,9 +20,7 @@ run 1: hash('ada') = 3151…, act(1)
 replay: hash('ada') = -812…, no command""",
     bad=(
         Case(
-            """\
-if hash(customer) % 2:
-    await act(1)""",
+            "await act(hash(customer) % 1000)",
             signature="customer: str",
         ),
     ),

@@ -20,9 +20,7 @@ await act(key)""",
             signature="node: str",
         ),
         Case(
-            """\
-if id(node) % 2:
-    await act(1)""",
+            "await act(id(node))",
             signature="node: str",
         ),
     ),

@@ -18,10 +18,9 @@ RULE = Rule(
     bad=(
         Case(
             """\
-for name in weakref.WeakSet(names):
-    await act(1)""",
-            before="import weakref",
-            signature="names: list[str]",
+for name in os.listdir('.'):
+    await act(name)""",
+            before="import os",
         ),
         Case(
             """\

@@ -14,7 +14,7 @@ RULE = Rule(
     why="Some functions take the present moment where an argument is missing.",
     bad=(
         Case(
-            "await act(time.strftime('%F'))",
+            "await act(time.strftime('%H:%M'))",
             before="import time",
         ),
         Case(
@@ -24,7 +24,7 @@ RULE = Rule(
     ),
     good=(
         Case(
-            "await act(time.strftime('%F', time.gmtime(0)))",
+            "await act(time.strftime('%H:%M', time.gmtime(0)))",
             before="import time",
         ),
     ),

@@ -18,7 +18,7 @@ run 1: randint = 3, act(3)
 replay: randint = 5, act(5)""",
     bad=(
         Case(
-            "await act(random.randint(1, 6))",
+            "await act(random.uniform(1, 5))",
             before="import random",
         ),
         Case(
@@ -37,7 +37,7 @@ await act(names)""",
         ),
         Case(
             """\
-values = list(map(random.choice, [[1], [2]]))
+values = list(map(random.uniform, [1], [5]))
 await act(values)""",
             before="import random",
         ),

@@ -24,9 +24,7 @@ if socket.gethostname() == 'a':
             before="import os",
         ),
         Case(
-            """\
-if sys.argv:
-    await act(1)""",
+            "await act(sys.argv)",
             before="import sys",
         ),
     ),
