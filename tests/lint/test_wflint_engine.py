@@ -326,3 +326,9 @@ def test_reports_of_tests_do_not_hold_style_rules() -> None:
 def test_check_texts_gives_the_program_too() -> None:
     checked = check_texts({"flow.py": flow("await act(1)")})
     assert [root.name for root in checked.program.roots] == ["act", "flow"]
+
+
+def test_a_branch_after_many_commands_is_control_flow_too() -> None:
+    body = "await act(1)\nawait act(2)\nawait act(3)\nif os.getenv('X'):\n    await act(4)"
+    (one,) = findings(flow(body, "import os"))
+    assert (one.code, one.severity) == ("WFL221", "error")

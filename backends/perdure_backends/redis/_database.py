@@ -117,6 +117,7 @@ class RedisDatabase:
         self._ids: dict[str, int] = {}
         self._activities: dict[int, dict[int, bytes]] = {}
         self._activity_count = 0
+        self._connecting: set[asyncio.Future[Any]] = set()
         self._listener: asyncio.Task[None] | None = None
         self._teller: asyncio.Task[None] | None = None
         self._to_tell: set[str] = set()
@@ -172,6 +173,13 @@ class RedisDatabase:
         here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
         if here:
             await asyncio.wait(here)
+        # A connection that is being made now would be open behind the back of its closed pool.
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _HALF_MADE
+        while made := [one for one in self._connecting if one.get_loop() is loop]:
+            if loop.time() >= until:
+                break
+            await asyncio.wait(made, timeout=until - loop.time())
         await self._clients.aclose()
 
     @contextlib.asynccontextmanager
@@ -191,6 +199,8 @@ class RedisDatabase:
             if getattr(client.connection_pool, "_available_connections", None):
                 return await talk(client)
             talking = asyncio.ensure_future(talk(client))
+            self._connecting.add(talking)
+            talking.add_done_callback(self._connecting.discard)
             try:
                 return await asyncio.shield(talking)
             except asyncio.CancelledError:

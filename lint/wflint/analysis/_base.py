@@ -58,6 +58,8 @@ class Base:
         """The function that nested functions and lambdas belong to."""
         self.quiet = 0
         self.loops: int = 0
+        self.issued: int = 0
+        """Commands so far, those of called functions counted as one."""
         self.branches: int = 0
         self.branch_draws: list[tuple[int, int, str]] = []
         self.relaxed: str | None = None

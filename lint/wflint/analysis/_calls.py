@@ -549,6 +549,7 @@ class Calls(Expressions):
     def count_commands(self, count: int = 1) -> None:
         """Commands were issued: none, one or many."""
         if self.context is not None:
+            self.issued += 1
             many = 2 if self.loops else count
             self.context.commands = min(2, self.context.commands + many)
 
@@ -576,6 +577,8 @@ class Calls(Expressions):
         for argument in arguments:
             self.sink(argument.value, PAYLOAD)
             self.payload(argument)
+        if context.adapter.loop != "own" and not function.fn.is_async:
+            return returns  # it has run when the call comes back
         if inner[0] == "wf":  # a child that nobody waits for goes on by itself
             return Value((("cmd", returns), ("detached",)))
         return of("cmd", returns)

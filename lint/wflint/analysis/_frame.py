@@ -436,7 +436,7 @@ class Frame(Calls):
             self.block(node[4] if flags[0][1] else node[5])
             return
         before = dict(self.env)
-        commands = 0 if self.context is None else self.context.commands
+        before_issued = self.issued
         singletons = set(self.singletons)
         alone = _single_name(test_node)
         replaying = bool(flags)
@@ -461,7 +461,7 @@ class Frame(Calls):
             second = self.env if self.alive else None
             self.env, self.alive = _merge(first, second), True
             self.singletons = singletons
-        issued = self.context is not None and self.context.commands != commands
+        issued = self.issued != before_issued
         self._branched(node, test, issued=issued)
         if replaying and self.reports and (issued or _changes_something(node)):
             self.emit("WFL610", test_node[1], test_node[2], self.shown(test_node))
@@ -534,7 +534,7 @@ class Frame(Calls):
         body: tuple[Node, ...],
         orelse: tuple[Node, ...],
     ) -> None:
-        commands = 0 if self.context is None else self.context.commands
+        before_issued = self.issued
         element = elements_of(value)
         self.loops += 1
         self.breaks.append([])
@@ -556,7 +556,7 @@ class Frame(Calls):
             self.env = _merge(self.env, env) if self.alive else env
             self.alive = True
         if value.sources and self.context is not None:
-            issued = self.context.commands != commands
+            issued = self.issued != before_issued
             shallow = Value((), value.sources)
             self.sink(shallow, CONTROL if issued else STATE)
 
@@ -720,7 +720,7 @@ class Frame(Calls):
     def on_match(self, node: Node) -> None:
         subject = self.eval(node[3])
         before = dict(self.env)
-        commands = 0 if self.context is None else self.context.commands
+        before_issued = self.issued
         ends: list[Env] = [before]
         for names, classes, guard, body in node[4]:
             self.env, self.alive = dict(before), True
@@ -738,7 +738,7 @@ class Frame(Calls):
         for env in ends[1:]:
             self.env = _merge(self.env, env)
         if subject.sources and self.context is not None:
-            issued = self.context.commands != commands
+            issued = self.issued != before_issued
             self.sink(Value((), subject.sources), CONTROL if issued else STATE)
 
 

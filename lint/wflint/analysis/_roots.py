@@ -101,7 +101,11 @@ def _class(program: Program, module: Module, cls: Class, parent: Function | None
             name = f"{cls.qualname}.{function.fn.name}"
             program.add_root(function, adapter, name, role)
     for statement in each_statement(cls.cls.body):
-        if statement[0] == "class":
+        if statement[0] == "def":
+            name = f"{cls.qualname}.{statement[3][0]}"
+            method = module.function(statement[3], name, cls, parent)
+            _in_block(program, module, method.fn.body, method, f"{name}.")
+        elif statement[0] == "class":
             inner = module.class_(statement[3], f"{cls.qualname}.{statement[3][0]}", parent)
             _class(program, module, inner, parent)
 

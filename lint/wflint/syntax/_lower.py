@@ -78,9 +78,11 @@ def lower(text: str) -> Tree:
     except Exception as error:  # the parser gives up in several ways
         raise UnparsableError(f"can't be read: {error}", 1, 1) from None
     offsets = Offsets(module)
-    module._codegen(offsets)  # pyright: ignore[reportPrivateUsage]
-    lowerer = _Lowerer(offsets)
-    body = lowerer.block(module.body)
+    try:
+        module._codegen(offsets)  # pyright: ignore[reportPrivateUsage]
+        body = _Lowerer(offsets).block(module.body)
+    except RecursionError:
+        raise UnparsableError("nested too deeply to be read", 1, 1) from None
     return Tree(body, tuple(Comment(at, value) for at, value in offsets.comments))
 
 
