@@ -331,10 +331,11 @@ def check_module(program: Program, module: Module, found: Local) -> None:
         return
     frame = Frame.for_module(program, module)
     _check_names(program, module, frame, found)
+    mains = [(s[1], s[2]) for s in module.tree.body if s[0] == "if" and _is_main(s[3])]
     for statement in each_statement(module.tree.body):
         if statement[0] == "if" and _is_main(statement[3]):
             continue
-        if _inside_main(module, statement):
+        if any(start <= statement[1] and statement[2] <= end for start, end in mains):
             continue
         for node in _calls_of(statement):
             callee = frame.eval(node[3]) if node[3][0] in ("name", "attr") else UNKNOWN
@@ -380,10 +381,3 @@ def _in_lambda(statement: Node, node: Node) -> bool:
 
 def _is_main(test: Node) -> bool:
     return bool(test[0] == "cmp" and test[3][:1] == ("name",) and test[3][3] == "__name__")
-
-
-def _inside_main(module: Module, statement: Node) -> bool:
-    return any(
-        one[0] == "if" and _is_main(one[3]) and one[1] <= statement[1] and statement[2] <= one[2]
-        for one in module.tree.body
-    )
