@@ -466,18 +466,8 @@ class RedisDatabase:
 
     async def _forget_queries(self, now: int) -> list[Any]:
         (ids,) = await self.pipeline([("ZRANGEBYSCORE", self.keys.queries, "-inf", now)])
-        names = [one.decode() for one in ids]
-        await self.pipeline(
-            [
-                command
-                for name in names
-                for command in (
-                    ("DEL", f"{self.keys.query}{name}"),
-                    ("ZREM", self.keys.queries, name),
-                    ("ZREM", self.keys.open, name),
-                )
-            ]
-        )
+        if ids:
+            await self.apply({}, [("@forget", self.keys.base, one.decode()) for one in ids])
         return []
 
     async def look(self, now: int | None, since: int) -> Look:
@@ -508,6 +498,7 @@ class RedisDatabase:
         commands += [
             ("HSETNX", key, "run", run),
             ("HSETNX", key, "entry", entry),
+            ("SADD", f"{self.keys.queries_of}{run}", name),
             ("ZADD", self.keys.queries, "NX", expires_at, name),
             ("@open", key, self.keys.open, expires_at, name),
         ]

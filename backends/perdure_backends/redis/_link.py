@@ -637,11 +637,7 @@ class RedisLink:
         self._database.answer_query(self._commands, row)
 
     def _do_delete_queries(self, row: Sequence[Any]) -> None:
-        self._commands += [
-            ("DEL", f"{self._keys.query}{row[0]}"),
-            ("ZREM", self._keys.queries, row[0]),
-            ("ZREM", self._keys.open, row[0]),
-        ]
+        self._commands.append(("@forget", self._keys.base, row[0]))
 
     # --- removing an instance
 
@@ -662,7 +658,7 @@ class RedisLink:
         self._commands.append(("DEL", f"{self._keys.history}{row[0]}"))
 
     def _do_clear_queries(self, row: Sequence[Any]) -> None:
-        """Queries are forgotten when they expire; without a run nobody answers them."""
+        self._commands.append(("@unask", self._keys.base, row[0]))
 
     def _do_delete_starts(self, row: Sequence[Any]) -> None:
         self._commands.append(("DEL", f"{self._keys.start}{row[0]}"))

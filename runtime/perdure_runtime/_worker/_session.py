@@ -121,10 +121,23 @@ class Session:
             if not self._closing:
                 self._tell_lost()
             if keeper is not None:
-                await keeper.aclose()
+                await _close(keeper)
 
     def _tell_lost(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._on_lost)
         except RuntimeError:  # the worker's loop is closed
             pass
+
+
+async def _close(keeper: SessionKeeper) -> None:
+    """To the end, even when it is stopped meanwhile: its connection would be left open.
+
+    The worker stops it as soon as it hears that its session is lost, which is before this.
+    """
+    closing = asyncio.ensure_future(keeper.aclose())
+    while not closing.done():
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            continue

@@ -66,7 +66,29 @@ local function answer(key, index, name, has_result, result, has_failure, failure
   end
 end
 
-local ours = {["@clear"] = clear, ["@open"] = open, ["@answer"] = answer}
+-- Forgets a query. Parts: what the shard's keys begin with, its id.
+local function forget(base, name)
+  local key = base .. "query:" .. name
+  local run = redis.call("HGET", key, "run")
+  if run then redis.call("SREM", base .. "queries-of:" .. run, name) end
+  redis.call("DEL", key)
+  redis.call("ZREM", base .. "queries", name)
+  redis.call("ZREM", base .. "open", name)
+end
+
+-- Forgets the queries of a run. Parts: what the shard's keys begin with, the run's serial.
+local function unask(base, serial)
+  local index = base .. "queries-of:" .. serial
+  for _, name in ipairs(redis.call("SMEMBERS", index)) do
+    forget(base, name)
+  end
+  redis.call("DEL", index)
+end
+
+local ours = {
+  ["@clear"] = clear, ["@open"] = open, ["@answer"] = answer, ["@forget"] = forget,
+  ["@unask"] = unask,
+}
 
 while position <= #ARGV do
   local count = tonumber(ARGV[position])
