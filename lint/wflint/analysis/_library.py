@@ -134,6 +134,10 @@ def _asyncio(frame: Calls, name: str, arguments: list[Arg], node: Node) -> Value
         frame.emit("WFL404", node[1], node[2], name)
     if name in ("asyncio.gather", "asyncio.wait", "asyncio.as_completed"):
         return _combined(frame, name, arguments, node, owned=owned)
+    if name == "asyncio.to_thread" and arguments and arguments[0].value.has("act"):
+        # A step is recorded wherever it runs.
+        value = frame.call_value(arguments[0].value, arguments[1:], node)
+        return value if value.has("coro", "cmd") else of("coro", value)
     if name == "asyncio.sleep":
         if arguments:
             frame.sink(arguments[0].value, "the identity of a command")
