@@ -332,3 +332,13 @@ def test_a_branch_after_many_commands_is_control_flow_too() -> None:
     body = "await act(1)\nawait act(2)\nawait act(3)\nif os.getenv('X'):\n    await act(4)"
     (one,) = findings(flow(body, "import os"))
     assert (one.code, one.severity) == ("WFL221", "error")
+
+
+def test_workflows_in_functions_that_nobody_calls() -> None:
+    text = (
+        "from perdure import activity, workflow\n\ndef make():\n    import time\n\n"
+        "    def helper() -> float:\n        return time.time()\n\n"
+        "    @workflow\n    async def flow() -> None:\n        await act(helper())\n\n"
+        "    @activity\n    async def act(value: float) -> None: ...\n"
+    )
+    assert codes(text) == ["WFL201"]

@@ -186,10 +186,26 @@ class Base:
                 if function is not first or self.function is None or self.function is not function:
                     cell = self.program.cell("local", function.label, name)
                     value = self.program.read(cell, self.context)
-                    return self.parameter(function, name) if value is None else value
+                    return self.defined_in(function, name) if value is None else value
                 return UNKNOWN
             function = function.parent
         return self.global_name(name)
+
+    def defined_in(self, function: Function, name: str) -> Value:
+        """What is known of an enclosing function's variable when that function has not run.
+
+        Workflows are often defined in functions that nobody calls here: tests and factories.
+        """
+        key = (*function.label, name)
+        known = self.program.defined_in_functions
+        if key not in known:
+            known[key] = UNKNOWN
+            known[key] = self.definition_in(function, name)
+        return known[key]
+
+    def definition_in(self, function: Function, name: str) -> Value:
+        """The same, looked up; overridden where definitions are understood."""
+        return self.parameter(function, name)
 
     def parameter(self, function: Function, name: str) -> Value:
         """What is known of a parameter by its annotation alone."""

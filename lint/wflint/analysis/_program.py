@@ -139,6 +139,7 @@ class Program:
         self._depth = 0
         self.roots: list[Root] = []
         self.activities: dict[tuple[str, int], tuple[Function, Adapter]] = {}
+        self.defined_in_functions: dict[tuple[str, int, str], Value] = {}
         self.assigned_in_init: dict[tuple[str, int, str], Value] = {}
         self.assigned_in_class: dict[tuple[str, int, str], Value] = {}
 

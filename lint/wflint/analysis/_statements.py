@@ -11,7 +11,7 @@ from ..syntax import Node
 from ._base import Arg
 from ._calls import Calls
 from ._events import CONTROL, LOG, STATE
-from ._modules import Class, Function, Module
+from ._modules import Class, Function, Module, bound_names, each_statement
 from ._mutations import check_mutation
 from ._shapes import declares_global
 from ._values import NONE, UNKNOWN, Value, elements_of, join, of, tainted
@@ -308,6 +308,17 @@ class Statements(Calls):
                 if around.has("fn", "bound"):
                     value = join(value, around)
         return value
+
+    def definition_in(self, function: Function, name: str) -> Value:
+        """What a definition or an import in an enclosing function makes of a name."""
+        found = self.parameter(function, name)
+        for statement in each_statement(function.fn.body):
+            if statement[0] in ("def", "class", "import", "from") and statement[5:6] != ("*",):
+                if name in bound_names(statement):
+                    frame = self.for_module(self.program, function.module, function)
+                    value: Value = frame.binding_value(statement, name)
+                    found = join(found, value)
+        return found
 
     def on_class(self, node: Node) -> None:
         cls = self.module.class_(node[3], self.qualname(node[3][0]), self.parent)
