@@ -18,7 +18,12 @@ class StoreClock:
         self._last = 0
 
     def update(self, store_time: int) -> None:
-        """The store has just said what time it is."""
+        """The store has just said what time it is.
+
+        Answers may overtake each other. No turn may be earlier than what any of them said: the
+        timer that it is about is due by that.
+        """
+        self._last = max(self._last, store_time)
         self._base = store_time
         self._at = self._loop.time()
 
