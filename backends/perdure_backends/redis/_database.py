@@ -375,8 +375,16 @@ class RedisDatabase:
         return found
 
     async def _describe_current(self, id: str) -> list[Any]:
-        (serial,) = await self.pipeline([("HGET", self.keys.current, id)])
-        return [] if serial is None else await self._described([int(serial)])
+        rows: list[Any] = []
+        serial: bytes | None = None
+        while True:
+            before, (serial,) = serial, await self.pipeline([("HGET", self.keys.current, id)])
+            if serial is None or serial == before:
+                return rows
+            rows = await self._described([int(serial)])
+            if not rows or rows[0][_STATUS] != "continued_as_new":
+                return rows
+            # The run has gone on in another one between the two questions.
 
     async def _describe_run(self, id: str, run_id: str) -> list[Any]:
         rows = await self._described(await self._serials_of([run_id]))
@@ -608,6 +616,9 @@ class RedisDatabase:
         finally:
             self._teller = None
 
+
+_STATUS: Final = 5
+"""Where the status is among the columns that are described."""
 
 _DESCRIBED: Final = (
     *("instance_id", "run_id", "workflow", "version", "queue", "status", "started_at", "turn"),

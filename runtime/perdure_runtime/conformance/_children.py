@@ -21,6 +21,7 @@ from perdure import (
     sleep,
     workflow,
 )
+from perdure_backends import new_id
 
 from ._harness import FAST, Runner, after_turns, case, expect, raised_by
 
@@ -217,7 +218,7 @@ async def retries_child(key: str) -> int:
 @case
 async def a_failed_child_is_started_again(run: Runner) -> None:
     async with run(workflows=[retries_child, fragile], activities=[succeeds_at_the_third]) as app:
-        expect(await app.run(retries_child, f"{id(run)}"), 3, "attempts")
+        expect(await app.run(retries_child, new_id()), 3, "attempts")
 
 
 @workflow

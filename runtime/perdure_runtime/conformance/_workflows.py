@@ -36,6 +36,7 @@ from perdure import (
     workflow,
 )
 from perdure_backends import history as h
+from perdure_backends import new_id
 
 from ._harness import (
     FAST,
@@ -163,7 +164,7 @@ async def takes_side_effect(key: str) -> int:
 @case
 async def a_side_effect_runs_once(run: Runner) -> None:
     async with run(workflows=[takes_side_effect], activities=[add]) as app:
-        key = f"effect {run.cached} {id(run)}"
+        key = f"effect {new_id()}"
         expect(await app.run(takes_side_effect, key), 8, "value, and one call")
 
 
