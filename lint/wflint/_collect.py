@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _QUIET_WHEN_LIVE: Final = frozenset({"WFL305", "WFL306", "WFL309", "WFL310"})
 """What may be done where nothing is replayed."""
 
-_LONGEST_CHAIN: Final = 6
-
 
 class Way(NamedTuple):
     """How a context was first reached."""

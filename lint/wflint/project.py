@@ -50,7 +50,6 @@ class Project:
         self._found: dict[str, tuple[str, bool] | None] = {}
         self._names: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        self._overlay_folders = {folder for path in self.overlay for folder in _parents(path)}
 
     # --- which files there are
 
@@ -100,9 +99,6 @@ class Project:
 
     def _is_file(self, path: str) -> bool:
         return path in self.overlay or (not self._alone and os.path.isfile(path))
-
-    def _is_folder(self, path: str) -> bool:
-        return path in self._overlay_folders or os.path.isdir(path)
 
     # --- how they are called
 
@@ -225,13 +221,6 @@ def matches(path: str, pattern: str) -> bool:
     if "/" not in pattern.rstrip("/*"):
         return any(fnmatch.fnmatch(part, pattern.rstrip("/*")) for part in path.split("/"))
     return False
-
-
-def _parents(path: str) -> Iterator[str]:
-    folder = os.path.dirname(path)
-    while folder and folder != os.path.dirname(folder):
-        yield folder
-        folder = os.path.dirname(folder)
 
 
 def encode(data: bytes, text: str) -> bytes:

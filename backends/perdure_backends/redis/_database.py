@@ -63,7 +63,6 @@ _LISTEN_PAUSE: Final = 0.5
 _PAGE: Final = 500
 _LEASE_COLUMN: Final = 3
 
-_encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
@@ -107,7 +106,6 @@ class RedisDatabase:
         self._timeout = timeout
         self._make_client = make_client
         self._shown = shown
-        self._prefix = prefix
         self._own = own
         self.keys = Keys(prefix, 0)
         self.name = secrets.token_hex(8)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..syntax import Node
 from ._events import LOG, Event, Fix
-from ._modules import Class, Function, Module
-from ._values import UNKNOWN, Type, Value, of
+from ._modules import Function, Module
+from ._values import UNKNOWN, Value, of
 
 if TYPE_CHECKING:
     from ..adapters import Adapter
@@ -237,11 +237,3 @@ class Base:
         if self.parent is None:
             return name
         return f"{self.parent.qualname}.{name}"
-
-
-def class_of(kind: Type) -> Class | None:
-    """The project's class behind a type."""
-    if kind[0] in ("inst", "cls"):
-        found: Class = kind[1]
-        return found
-    return None

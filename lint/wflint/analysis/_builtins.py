@@ -97,13 +97,3 @@ STR_METHODS: Final = frozenset(
 LOG_METHODS: Final = frozenset(
     {"debug", "info", "warning", "warn", "error", "exception", "critical", "log", "fatal"}
 )
-
-TASK_MAKERS: Final = frozenset(
-    {
-        *("asyncio.create_task", "asyncio.ensure_future", "asyncio.shield", "asyncio.wait_for"),
-        *("asyncio.TaskGroup.create_task", "asyncio.AbstractEventLoop.create_task"),
-    }
-)
-"""They take a coroutine and give it back, running."""
-
-COMBINERS: Final = frozenset({"asyncio.gather", "asyncio.TaskGroup.create_task"})

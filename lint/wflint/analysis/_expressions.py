@@ -29,7 +29,6 @@ from ._values import (
 )
 
 _SET_OPERATORS: Final = frozenset("|&-^")
-_PLAIN: Final = frozenset({"str", "lit", "int", "float", "bool", "none", "bytes"})
 _ADDRESSES: Final = frozenset({"fn", "bound", "iter", "coro"})
 _SEQUENCES: Final = frozenset({"list", "tuple", "tup", "iter", "str", "bytes", "lit"})
 
@@ -148,7 +147,7 @@ class Expressions(Types):
                 return one == "builtins.object"
             if one.cls.decorators or any(name in one.members for name in names):
                 return False
-        return not cls.cls.arguments or True
+        return True
 
     def shown(self, node: Node) -> str:
         """An expression as it stands in the text, shortened."""
@@ -362,8 +361,6 @@ class Expressions(Types):
         """What awaiting a value gives."""
         if self.context is not None:
             self.context.suspends = True
-            if self.mode == "validator":
-                pass
         found = UNKNOWN
         for kind in value.types:
             if kind[0] in ("coro", "cmd"):

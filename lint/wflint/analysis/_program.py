@@ -55,7 +55,7 @@ class Context:
     __slots__ = (
         *("adapter", "args", "commands", "continues", "done", "edges", "events", "function"),
         *("is_root", "mode", "queued", "readers", "result", "rounds", "running", "sources"),
-        *("suspends", "variadic"),
+        "suspends",
     )
 
     def __init__(
@@ -240,10 +240,6 @@ class Program:
         if found is None:
             found = self._cells[key] = Cell()
         return found
-
-    def has_cell(self, *key: Any) -> bool:
-        """Whether somebody has assigned or read it."""
-        return key in self._cells
 
     def read(self, cell: Cell, reader: Context | None) -> Value | None:
         """What a cell holds."""

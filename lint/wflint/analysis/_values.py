@@ -90,7 +90,6 @@ NONE: Final = of("none")
 INT: Final = of("int")
 STR: Final = of("str")
 BOOL: Final = of("bool")
-FLOAT: Final = of("float")
 
 
 def _merge(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
