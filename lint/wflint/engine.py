@@ -29,6 +29,13 @@ _RECURSION: Final = 30_000
 
 Parser = Callable[[str], Tree]
 
+Progress = Callable[[int, int], None]
+"""Is told now and then how many files were read and how many functions looked at."""
+
+
+class StoppedError(BaseException):
+    """The check was interrupted; like ``KeyboardInterrupt``, nothing on the way may catch it."""
+
 
 class Checked:
     """A project that was looked at: what was found, and the program behind it."""
@@ -108,6 +115,9 @@ class Engine:
         self._failed: dict[str, Failed] = {}
         self._parsed: set[str] = set()
         self._modules: dict[str, Module] = {}
+        self._progress: Progress | None = None
+        self._stopped = False
+        self._looked = 0
 
     def candidates(self, files: Sequence[str]) -> list[str]:
         """Files that may hold workflows, for they mention a framework."""
@@ -122,29 +132,40 @@ class Engine:
                 self._failed[path] = Failed(path, str(error))
         return found
 
-    def check(
-        self, paths: Iterable[str] = (".",), progress: Callable[[int, int], None] | None = None
-    ) -> Checked:
+    def check(self, paths: Iterable[str] = (".",), progress: Progress | None = None) -> Checked:
         """Looks at all files below some paths, and at whatever their workflows reach."""
-        checked: Checked = _with_a_deep_stack(lambda: self._check(list(paths), progress))
+        self._progress, self._stopped, self._looked = progress, False, 0
+        given = list(paths)
+        checked: Checked = _with_a_deep_stack(lambda: self._check(given), self._stop)
         return checked
 
-    def _check(self, paths: list[str], progress: Callable[[int, int], None] | None) -> Checked:
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def _tick(self) -> None:
+        if self._stopped:
+            raise StoppedError
+        self._looked += 1
+        if self._progress is not None and not self._looked % 32:
+            self._progress(len(self._parsed), self._looked)
+
+    def _check(self, paths: list[str]) -> Checked:
         files = list(self.project.discover(paths, self.config.exclude))
+        for folder, reason in self.project.closed.items():
+            self._failed[folder] = Failed(folder, reason)
         program = Program(
             self._load,
             self._effects,
             self._adapters,
             dict_iteration=self.config.dict_iteration,
             replay_safe_loggers=self.config.replay_safe_loggers,
+            tick=self._tick,
         )
         candidates = self.candidates(files)
         named = [(path, self.project.name_of(path)) for path in candidates]
         # A framework's own code is deterministic by decree, also in its own repository.
         named = [one for one in named if not self._adapters.is_opaque(one[1])]
-        for place, (path, name) in enumerate(named):
-            if progress is not None:
-                progress(place, len(named))
+        for path, name in named:
             module = self._module(path, name, os.path.basename(path) == "__init__.py")
             if module is not None:
                 program.modules.setdefault(name, module)
@@ -179,6 +200,10 @@ class Engine:
             text = self.project.read(path)
             if known is not None and known.text == text and known.name == name:
                 return known
+            if self._stopped:
+                raise StoppedError
+            if self._progress is not None:
+                self._progress(len(self._parsed), self._looked)
             tree = self._parse(text)
         except UnreadableError as error:
             self._failed[path] = Failed(path, str(error))
@@ -198,8 +223,12 @@ def _lower(text: str) -> Tree:
     return lower(text)
 
 
-def _with_a_deep_stack(work: Callable[[], Any]) -> Any:
-    """Runs something that recurses as deeply as the code that it looks at."""
+def _with_a_deep_stack(work: Callable[[], Any], stop: Callable[[], None]) -> Any:
+    """Runs something that recurses as deeply as the code that it looks at.
+
+    Whoever interrupts this has it stopped, and waited for: the interpreter dies of a thread that
+    is deeper in calls than the limit allows.
+    """
     result: list[Any] = []
     error: list[BaseException] = []
 
@@ -212,9 +241,14 @@ def _with_a_deep_stack(work: Callable[[], Any]) -> Any:
     before, size = sys.getrecursionlimit(), threading.stack_size(_STACK)
     sys.setrecursionlimit(_RECURSION)
     try:
-        thread = threading.Thread(target=run, name="wflint")
+        thread = threading.Thread(target=run, name="wflint", daemon=True)
         thread.start()
-        thread.join()
+        try:
+            thread.join()
+        except BaseException:
+            stop()
+            thread.join()
+            raise
     finally:
         sys.setrecursionlimit(before)
         threading.stack_size(size)

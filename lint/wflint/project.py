@@ -50,6 +50,8 @@ class Project:
         self._found: dict[str, tuple[str, bool] | None] = {}
         self._names: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self.closed: dict[str, str] = {}
+        """Folders that could not be looked into, and why."""
 
     # --- which files there are
 
@@ -74,7 +76,10 @@ class Project:
             try:
                 with os.scandir(current) as entries:
                     items = list(entries)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it went away meanwhile
+            except OSError as error:
+                self.closed[current] = error.strerror or str(error)
                 continue
             for entry in items:
                 name = entry.name

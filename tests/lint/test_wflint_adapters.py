@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lint_cases import findings
+from lint_cases import codes, findings
 from wflint.adapters import builtin_names
 
 PROGRAMS = {
@@ -172,3 +172,10 @@ def test_programs_of_several_frameworks_do_not_mix() -> None:
     found = findings({**texts, "helper.py": "import time\ntime.time()\n"})
     errors = [one.path for one in found if one.severity == "error"]
     assert sorted(errors) == sorted(texts)
+
+
+def test_a_helper_that_gives_the_task_back_is_no_workflow_without_a_yield() -> None:
+    before = "import dapr.ext.workflow as wf\n\ndef flow(ctx: wf.DaprWorkflowContext, n: int):\n"
+    call = "ctx.call_activity('step', input=n)"
+    assert codes(f"{before}    return {call}\n") == []
+    assert set(codes(f"{before}    {call}\n")) == {"WFL614"}

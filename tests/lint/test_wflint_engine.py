@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,22 @@ SINKS = [
 def test_severity_follows_the_sink(body: str, severity: str) -> None:
     found = [d for d in findings(flow(body, "import os")) if d.code == "WFL221"]
     assert [one.severity for one in found] == [severity]
+
+
+ORDERS = [
+    ("keys = list(data)\nperdure.logger.info(keys)\nawait act(1)", "info"),
+    ("keys = list(data)\nperdure.logger.info(keys)\nawait act(keys)", "error"),
+    ("for key in data:\n    perdure.logger.info(key)\nawait act(1)", "info"),
+    ("for key in data:\n    if key:\n        perdure.logger.info(key)\nawait act(1)", "info"),
+    ("for key in data:\n    perdure.logger.info(key)\n    await act(1)", "error"),
+    ("perdure.logger.info('%s', [key for key in data])\nawait act(1)", "info"),
+]
+
+
+@pytest.mark.parametrize(("body", "severity"), ORDERS)
+def test_an_order_that_is_only_logged_is_no_error(body: str, severity: str) -> None:
+    found = findings(flow(body, signature="data: dict[str, int]"))
+    assert [(d.code, d.severity) for d in found] == [("WFL104", severity)]
 
 
 def test_a_value_is_followed_through_helpers() -> None:
@@ -342,3 +361,71 @@ def test_workflows_in_functions_that_nobody_calls() -> None:
         "    @activity\n    async def act(value: float) -> None: ...\n"
     )
     assert codes(text) == ["WFL201"]
+
+
+LOCKED = """
+import os, sys
+from wflint.config import Config
+from wflint.engine import Engine
+from wflint.project import Project
+from wflint.syntax._lower import lower
+lower("pass")
+root = sys.argv[1]
+engine = Engine(Project(root), Config(root=root))
+if os.getuid() == 0:
+    os.seteuid(65534)  # root may read what nobody may
+for one in engine.check([root]).report.diagnostics:
+    print(one.path, one.code, one.message)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="POSIX permissions")
+def test_folders_and_files_without_permission() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "flow.py").write_text(flow("time.time()", "import time"), encoding="utf-8")
+        (folder / "secret.py").write_text("import perdure\n", encoding="utf-8")
+        (folder / "secret.py").chmod(0)
+        (folder / "locked").mkdir()
+        (folder / "locked" / "other.py").write_text("import perdure\n", encoding="utf-8")
+        (folder / "locked").chmod(0)
+        command = [sys.executable, "-c", LOCKED, name]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        finally:
+            (folder / "locked").chmod(0o755)
+    lines = [line.partition(" `")[0] for line in done.stdout.splitlines()]
+    assert lines == [
+        "flow.py WFL201",
+        "locked WFL003 locked can't be read: Permission denied",
+        "secret.py WFL003 secret.py can't be read: Permission denied",
+    ]
+
+
+@pytest.mark.parametrize("name", ["call", "name", "list", "set", "attr", "star", "type"])
+def test_functions_that_are_called_like_nodes_of_the_tree(name: str) -> None:
+    text = flow(f"Thing().{name}()", f"class Thing:\n    def {name}(self): time.sleep(1)")
+    registered = "import time\nfrom durabletask import task\nworker.add_orchestrator(flow)\n"
+    assert codes(registered + text) == ["WFL308"]
+
+
+def test_ctrl_c_ends_a_check_and_its_thread(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(flow("time.sleep(1)", "import time"), encoding="utf-8")
+    engine = Engine(Project(str(tmp_path)), Config(root=str(tmp_path)))
+    told: list[tuple[int, int]] = []
+
+    def interrupt(files: int, functions: int) -> None:
+        told.append((files, functions))
+        _thread.interrupt_main()
+
+    def check() -> None:
+        engine.check(progress=interrupt)
+        while True:  # it may arrive a moment after the last file
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        check()
+    assert told == [(0, 0)]
+    assert not [one for one in threading.enumerate() if one.name == "wflint"]
+    assert [d.code for d in engine.check([str(tmp_path)]).report.diagnostics] == ["WFL308"]

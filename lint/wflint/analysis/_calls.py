@@ -17,6 +17,7 @@ from ._commands import Commands
 from ._events import ESCAPE, LOG, Fix
 from ._expressions import functions_of
 from ._modules import Class, Function
+from ._shapes import looks_like_logging
 from ._values import (
     UNKNOWN,
     Type,
@@ -78,16 +79,9 @@ class Calls(Commands):
                     return INSENSITIVE
             elif kind[0] == "xinst" and self.program.effects.is_log(kind[1]):
                 return LOGGED
-        if not callee.types and node[3][0] == "attr" and self._looks_like_logging(node[3]):
+        if not callee.types and looks_like_logging(node[3]):
             return LOGGED
         return outer
-
-    def _looks_like_logging(self, node: Node) -> bool:
-        if node[4] not in b.LOG_METHODS:
-            return False
-        owner = node[3]
-        last = owner[3] if owner[0] == "name" else owner[4] if owner[0] == "attr" else ""
-        return isinstance(last, str) and last.lower().strip("_") in ("log", "logger", "logging")
 
     def call_value(self, callee: Value, arguments: list[Arg], node: Node | None) -> Value:
         """Calls whatever a value may be."""
@@ -141,9 +135,7 @@ class Calls(Commands):
         """A call of something that is not known: what it gets may come back, or call back."""
         sources = callee.sources
         for argument in arguments:
-            if self.relaxed == LOGGED or (
-                node[0] == "call" and node[3][0] == "attr" and self._looks_like_logging(node[3])
-            ):
+            if self.relaxed == LOGGED or (node[0] == "call" and looks_like_logging(node[3])):
                 self.sink(argument.value, LOG)
             else:
                 self.sink(argument.value, ESCAPE)
@@ -151,12 +143,9 @@ class Calls(Commands):
             self.call_back(argument.value, node)
         if self.reports and node[0] == "call":
             self.emit("WFL004", node[1], node[2], self.shown(node[3]))
-            if self._looks_like_logger_call(node):
+            if looks_like_logging(node[3]):
                 self.emit("WFL306", node[1], node[2], self.shown(node[3]))
         return Value((), tuple(dict.fromkeys(sources)))
-
-    def _looks_like_logger_call(self, node: Node) -> bool:
-        return node[3][0] == "attr" and self._looks_like_logging(node[3])
 
     def call_back(self, value: Value, node: Node) -> None:
         """A function that was handed to somebody, who will call it with who knows what."""

@@ -15,6 +15,8 @@ from ._modules import Class, Function
 from ._types import Types
 from ._values import (
     BOOL,
+    BYTES,
+    FLOAT,
     INT,
     NONE,
     STR,
@@ -28,6 +30,7 @@ from ._values import (
     tainted,
 )
 
+_CONSTANTS: Final = {"int": INT, "float": FLOAT, "bool": BOOL, "none": NONE, "bytes": BYTES}
 _SET_OPERATORS: Final = frozenset("|&-^")
 _ADDRESSES: Final = frozenset({"fn", "bound", "iter", "coro"})
 _SEQUENCES: Final = frozenset({"list", "tuple", "tup", "iter", "str", "bytes", "lit"})
@@ -72,9 +75,7 @@ class Expressions(Types):
         kind, value = node[3], node[4]
         if kind == "str":
             return STR if value is None else of("lit", value)
-        if kind in ("int", "float", "bool", "none", "bytes"):
-            return of(kind)
-        return UNKNOWN
+        return _CONSTANTS.get(kind, UNKNOWN)
 
     def on_name(self, node: Node) -> Value:
         value = self.lookup(node[3])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..syntax import Node
-from ._base import INSENSITIVE, Env
+from ._base import INSENSITIVE, LOGGED, Env
 from ._events import CONTROL, LOG, PAYLOAD, STATE
 from ._modules import Function, Module
 from ._shapes import (
@@ -18,6 +18,7 @@ from ._shapes import (
     leaves,
     leaves_loop,
     mentions,
+    only_logs,
     order_free,
     raises_always,
     single_name,
@@ -206,7 +207,11 @@ class Frame(Statements):
                 return
             value = self.iterate(iterable, value, "WFL101", "a loop")
         else:
+            before = self.relaxed
+            if before is None and only_logs(body):
+                self.relaxed = LOGGED
             value = self.iterated(iterable, "WFL101", "a loop")
+            self.relaxed = before
         orders = self.dict_orders
         if value.order:
             self.dict_orders = orders + value.order

@@ -224,18 +224,17 @@ _TAGS = frozenset(
 
 def walk(nodes: tuple[Any, ...]) -> Iterator[Node]:
     """All nodes in a tuple of whatever, in order; into nested functions too."""
-    stack: list[Any] = [nodes]
+    stack: list[tuple[Any, ...]] = [nodes]
     while stack:
-        top = stack.pop()
-        if not isinstance(top, tuple) or not top:
-            continue
-        node: tuple[Any, ...] = top  # pyright: ignore[reportUnknownVariableType]
+        node = stack.pop()
         if (
-            type(node[0]) is str
-            and len(node) >= 3
+            len(node) >= 3
+            and type(node[0]) is str
             and type(node[1]) is int
             and type(node[2]) is int
             and node[0] in _TAGS
         ):
             yield node
-        stack.extend(reversed(node))
+            if node[0] in ("def", "lambda", "class"):
+                node = node[3]  # whose first part is a name, and may be that of a tag
+        stack += [child for child in reversed(node) if type(child) is tuple]

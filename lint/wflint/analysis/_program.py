@@ -120,8 +120,10 @@ class Program:
         *,
         dict_iteration: str = "strict",
         replay_safe_loggers: Sequence[str] = (),
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
+        self._tick = tick
         self.effects = effects
         self.adapters = adapters
         self.dict_iteration = dict_iteration
@@ -394,6 +396,7 @@ class Program:
         """Looks at a context."""
         from ._frame import Frame
 
+        self._tick()
         context.running = True
         context.rounds += 1
         self._depth += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..syntax import Node
+from ._builtins import LOG_METHODS
 from ._modules import Function, each_statement, walk
 
 _EXITS: Final = frozenset({"return", "raise", "break", "continue"})
@@ -127,6 +128,40 @@ def order_free(body: tuple[Node, ...]) -> bool | None:
             continue
         return None
     return fills
+
+
+def only_logs(body: tuple[Node, ...]) -> bool:
+    """Whether a block does nothing but log."""
+    return all(
+        statement[0] == "pass"
+        or (statement[0] == "expr" and _is_log_call(statement[3]))
+        or (statement[0] == "if" and only_logs(statement[4]) and only_logs(statement[5]))
+        for statement in body
+    )
+
+
+def is_only_logged(function: Function, name: str) -> bool:
+    """Whether a local variable is read in the arguments of log calls, and nowhere else."""
+    logged = read = 0
+    for node in walk(function.fn.body):
+        if node[0] == "name" and node[3] == name:
+            read += 1
+        elif _is_log_call(node):
+            logged += sum(one[0] == "name" and one[3] == name for one in walk(node[4]))
+    return 0 < logged == read - 1  # once it is assigned
+
+
+def _is_log_call(node: Node) -> bool:
+    return node[0] == "call" and looks_like_logging(node[3])
+
+
+def looks_like_logging(function: Node) -> bool:
+    """Whether a function is, by its name, a method of a logger."""
+    if function[0] != "attr" or function[4] not in LOG_METHODS:
+        return False
+    owner = function[3]
+    last = owner[3] if owner[0] == "name" else owner[4] if owner[0] == "attr" else ""
+    return isinstance(last, str) and last.lower().strip("_") in ("log", "logger", "logging")
 
 
 def awaits(node: Node) -> bool:

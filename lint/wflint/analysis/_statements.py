@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ..syntax import Node
 from ._base import Arg
 from ._calls import Calls
-from ._events import CONTROL, LOG, STATE
+from ._events import CONTROL, LOG, STATE, Event
 from ._modules import Class, Function, Module, bound_names, each_statement
 from ._mutations import check_mutation
-from ._shapes import declares_global
+from ._shapes import declares_global, is_only_logged
 from ._values import NONE, UNKNOWN, Value, elements_of, join, of, tainted
 
 if TYPE_CHECKING:
@@ -62,13 +62,23 @@ class Statements(Calls):
                     self.emit("WFL612", node[1], node[2], name, "is asked for, and nothing follows")
 
     def on_assign(self, node: Node) -> None:
+        before = 0 if self.context is None else len(self.context.events)
         value = self.eval(node[4])
+        if self.context is not None and len(self.context.events) > before:
+            self._forgive_logged(node[3], list(self.context.events.values())[before:])
         for target in node[3]:
             if target[0] in ("tuple", "list") and value.has("set"):
                 value = self.iterate(node[4], value, "WFL102", "unpacking")
             if target[0] == "name" and target[3].startswith("_") and target[3].strip("_") == "":
                 self._check_dropped(node[4], value)
             self.bind(target, value)
+
+    def _forgive_logged(self, targets: tuple[Node, ...], events: list[Event]) -> None:
+        """Findings in a value that is logged and used for nothing else say so."""
+        if len(targets) == 1 and targets[0][0] == "name" and self.function is not None:
+            if is_only_logged(self.function, targets[0][3]):
+                for event in events:
+                    event.log_only = True
 
     def on_ann(self, node: Node) -> None:
         declared = self.annotation(node[4])

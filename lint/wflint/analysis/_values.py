@@ -58,7 +58,10 @@ class Value(NamedTuple):
 
     def has(self, *tags: str) -> bool:
         """Whether it may be of one of these kinds."""
-        return any(kind[0] in tags for kind in self.types)
+        for kind in self.types:  # noqa: SIM110 - asked all the time, and a generator costs twice
+            if kind[0] in tags:
+                return True
+        return False
 
     def only(self, *tags: str) -> bool:
         """Whether it is known, and of these kinds."""
@@ -90,6 +93,8 @@ NONE: Final = of("none")
 INT: Final = of("int")
 STR: Final = of("str")
 BOOL: Final = of("bool")
+FLOAT: Final = of("float")
+BYTES: Final = of("bytes")
 
 
 def _merge(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:

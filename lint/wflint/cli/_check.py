@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import gc
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -101,7 +102,8 @@ class Session:
         engine = Engine(self.project, self.config, self.parse)
         if not laid:
             self._parse_ahead(engine)
-        checked = engine.check(self.paths, _progress() if not self.options.quiet else None)
+        with _Progress(quiet=self.options.quiet) as progress:
+            checked = engine.check(self.paths, progress)
         if self.cache is not None:
             self.cache.save()
         report = checked.report
@@ -129,7 +131,7 @@ class Session:
 
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
         size = max(1, min(20, len(todo) // (2 * jobs)))
-        with multiprocessing.get_context(method).Pool(jobs) as pool:
+        with multiprocessing.get_context(method).Pool(jobs, _leave_ctrl_c) as pool:
             for source, stored in zip(
                 todo, pool.imap(_parse_one, todo, chunksize=size), strict=True
             ):
@@ -185,23 +187,34 @@ def _with_options(config: Config, options: Options) -> Config:
     return config
 
 
-def _progress() -> Callable[[int, int], None] | None:
+def _leave_ctrl_c() -> None:
+    """Ctrl-C reaches all processes of a terminal; the first of them ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Progress:
     """Says how far it is, on a terminal, once it has taken a second."""
-    if not sys.stderr.isatty():
-        return None
-    start = time.monotonic()
-    last = [0.0]
 
-    def show(done: int, count: int) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self._shows = sys.stderr.isatty() and not quiet
+        self._next = time.monotonic() + 1
+        self._shown = False
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, files: int, functions: int) -> None:
         now = time.monotonic()
-        if now - start > 1 and now - last[0] > 0.1:
-            last[0] = now
-            sys.stderr.write(f"\rreading files with workflows: {done + 1} of {count} ")
+        if self._shows and now > self._next:
+            self._next, self._shown = now + 0.1, True
+            done = f"{files:,} files read, {functions:,} functions looked at"
+            sys.stderr.write(f"\r\x1b[K{done} ")
             sys.stderr.flush()
-            if done + 1 == count:
-                sys.stderr.write("\r\x1b[K")
 
-    return show
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def colours(options: Options) -> bool:

@@ -47,7 +47,7 @@ TAG: Final = 0
 START: Final = 1
 END: Final = 2
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Changed whenever the tree of a text is."""
 
 
