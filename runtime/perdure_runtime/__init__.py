@@ -18,33 +18,59 @@ from ._handle import Handle as Handle
 from ._services import Services as Services
 from ._worker import Worker as Worker
 
-# For programs without an event loop of their own; the others need not load it.
+# What few programs need is loaded when it is asked for.
 if TYPE_CHECKING:
+    from ._replay import Divergence as Divergence
+    from ._replay import History as History
+    from ._replay import HistoryFileError as HistoryFileError
+    from ._replay import ReplayResult as ReplayResult
+    from ._replay import Verified as Verified
+    from ._replay import Verifier as Verifier
+    from ._replay import read_histories as read_histories
+    from ._replay import replay as replay
+    from ._replay import write_history as write_history
     from ._sync import SyncClient as SyncClient
     from ._sync import SyncHandle as SyncHandle
 
+_LATER = {
+    **dict.fromkeys(("SyncClient", "SyncHandle"), "_sync"),
+    **dict.fromkeys(("Divergence", "History", "HistoryFileError", "ReplayResult"), "_replay"),
+    **dict.fromkeys(("Verified", "Verifier", "read_histories", "replay"), "_replay"),
+    "write_history": "_replay",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in ("SyncClient", "SyncHandle"):
+    home = _LATER.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _sync
+    from importlib import import_module
 
-    value = globals()[name] = getattr(_sync, name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
 
 
 __all__ = [
     "ActivityHandle",
     "Client",
+    "Divergence",
     "Handle",
+    "History",
+    "HistoryFileError",
     "InstanceRecord",
     "ListFilter",
     "Local",
+    "ReplayResult",
     "Services",
     "SyncClient",
     "SyncHandle",
     "UpdateHandle",
+    "Verified",
+    "Verifier",
     "Worker",
     "connect",
     "local",
+    "read_histories",
+    "replay",
+    "write_history",
 ]

@@ -50,8 +50,11 @@ class Registry:
         for workflow in workflows:
             self._add_workflow(workflow)
         for item in activities:
-            for activity in _activities_of(item):
+            for activity in activities_of(item):
                 self._add_activity(activity)
+        self._list()
+
+    def _list(self) -> None:
         self.offers = tuple(
             Offer(name, 0 if name == CATCH_ALL else version) for name, version in self._workflows
         )
@@ -66,6 +69,35 @@ class Registry:
         """The activity of this name, or the catch-all, if there is one."""
         found = self._activities.get(name)
         return found if found is not None else self._activities.get(CATCH_ALL)
+
+    def offers_workflow(self, name: str, version: int) -> bool:
+        """Whether it has this workflow, or a catch-all."""
+        return (name, version) in self._workflows or (CATCH_ALL, 1) in self._workflows
+
+    def has_workflow(self, name: str, version: int) -> bool:
+        """Whether this very workflow was given."""
+        return (name, version) in self._workflows
+
+    def has_activity(self, name: str) -> bool:
+        """Whether this very activity was given."""
+        return name in self._activities
+
+    def put(self, definition: Workflow[..., Any] | Activity[..., Any]) -> None:
+        """Adds a definition, or puts it in the place of another one: for tests.
+
+        Raises:
+            RegistrationError: it is only declared, or its types can't be converted.
+        """
+        names = (definition.name, *definition.definition.aliases)
+        if isinstance(definition, Workflow):
+            for name in names:
+                self._workflows.pop((name, definition.definition.version), None)
+            self._add_workflow(definition)
+        else:
+            for name in names:
+                self._activities.pop(name, None)
+            self._add_activity(definition)
+        self._list()
 
     def resources_for(self, activity: Activity[..., Any]) -> dict[str, Any]:
         """What an activity is given, by the names of its parameters."""
@@ -194,7 +226,12 @@ def _where(item: Workflow[..., Any] | Activity[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _activities_of(item: object) -> list[Activity[..., Any]]:
+def activities_of(item: object) -> list[Activity[..., Any]]:
+    """An activity as it is, or those that are methods of an object.
+
+    Raises:
+        RegistrationError: it is neither.
+    """
     if isinstance(item, Activity):
         return [cast("Activity[..., Any]", item)]
     if isinstance(item, type):

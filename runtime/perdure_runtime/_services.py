@@ -89,6 +89,8 @@ class Services:
         run_aside: runs a coroutine where a blocked event loop does not stop it.
         watchdog: whether turns are guarded by a thread (not in simulations).
         guard: whether calls of workflow code are judged at all.
+        clock: the store's time in microseconds, where it need not be estimated between its
+            answers: in tests, which set it.
     """
 
     new_id: Callable[[], str] = new_id
@@ -96,3 +98,4 @@ class Services:
     run_aside: Callable[[Main, str], Running] = _thread_run
     watchdog: bool = True
     guard: bool = True
+    clock: Callable[[], int] | None = None

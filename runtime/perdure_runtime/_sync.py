@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from perdure import (
     Call,
@@ -140,10 +140,18 @@ class SyncClient:
             return self._loop
 
 
+class Caller(Protocol):
+    """Runs coroutines for synchronous code."""
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine and waits for it."""
+        ...
+
+
 class SyncHandle(Generic[R_co]):
     """One instance, seen from synchronous code; see :class:`Handle` for each method."""
 
-    def __init__(self, client: SyncClient, handle: Handle[R_co]) -> None:
+    def __init__(self, client: Caller, handle: Handle[R_co]) -> None:
         self._client = client
         self._handle = handle
         self.id = handle.id

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .._ids import new_token
 from .._policies import Bucket
@@ -30,6 +31,7 @@ from ..records import (
     ListPage,
     Message,
     NewTimer,
+    Park,
     Pending,
     PendingActivity,
     QueryAnswer,
@@ -51,6 +53,22 @@ from ..records import (
 )
 from . import _activities, _queries, _turns
 from ._state import ActivityRow, Run, Session, State
+
+
+class Waiting(NamedTuple):
+    """What a memory store has for workers.
+
+    Attributes:
+        turns: workflow and version of instances that wait for a turn.
+        activities: names of activities that wait to start.
+        queries: how many wait for a worker.
+        parked: why runs are kept aside, by run id.
+    """
+
+    turns: list[tuple[str, int]]
+    activities: list[str]
+    queries: int
+    parked: dict[str, Park]
 
 
 def wall_clock() -> int:
@@ -99,6 +117,17 @@ class MemoryBackend:
             self._wakeups.notify(*topics)
         if finished:
             self._wakeups.notify_finished(finished)
+
+    def waiting(self) -> Waiting:
+        """What could be claimed now, and what is kept aside; for tests."""
+        state = self._state
+        with self._lock:
+            return Waiting(
+                turns=[(r.workflow, r.version) for r in state.ready.values() if not r.suspended],
+                activities=[row.new.name for row in state.waiting.values()],
+                queries=sum(q.claimed_at is None for q in state.queries.values()),
+                parked={r.run_id: r.park for r in state.parked.values() if r.park is not None},
+            )
 
     async def open(self) -> None:
         """Nothing to do."""

@@ -99,6 +99,8 @@ class Execution:
 
     Attributes:
         tainted: a query or validator has changed what it must not: the copy in memory is void.
+        warnings: arguments that were others at a replay.
+        locating: note the source lines of commands in live turns too.
     """
 
     def __init__(
@@ -123,6 +125,8 @@ class Execution:
         self.replaying = False
         self.current_fault: Fault | None = None
         self.tainted = False
+        self.warnings: list[str] = []
+        self.locating = False
         self.guard = guard
         self.started_at = started_at
         self.middleware = tuple(middleware)
@@ -261,6 +265,15 @@ class Execution:
     def unread_messages(self) -> list[h.SignalReceived | h.UpdateReceived | h.CancelRequested]:
         """Messages that were received and not read, in order."""
         return [*self.signals.unread(), *self._late]
+
+    @property
+    def converter(self) -> DataConverter:
+        """What converts its payloads."""
+        return self._converter
+
+    def location(self, command: h.Command) -> str:
+        """The source line of a command of the current turn, if it was noted."""
+        return self._locations.get(id(command), "")
 
     def stacks(self) -> list[str]:
         """Where each task stands: its name and source line."""
@@ -528,6 +541,7 @@ class Execution:
             strict=self._strict,
             unwrap=self._converter.unwrap,
         )
+        self.warnings += warnings
         for warning in warnings:
             _log.warning("workflow %r (%s): %s", self.workflow.name, self.instance_id, warning)
 
@@ -558,7 +572,7 @@ class Execution:
     def issue(self, command: h.Command) -> None:
         """Records a command of the current turn."""
         self._events.append(cast("h.Issued", command))
-        if self.replaying:
+        if self.replaying or self.locating:
             self._locations[id(command)] = source_line(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
 
     def add(self, machine: Machine) -> None:

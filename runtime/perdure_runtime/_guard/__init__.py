@@ -18,3 +18,4 @@ from ._watch import Guard as Guard
 from ._watch import install as install
 from ._watch import installed as installed
 from ._watch import uninstall as uninstall
+from ._watch import watch as watch

@@ -337,6 +337,13 @@ def install(workflows: Iterable[Workflow[..., Any]]) -> None:
             _watcher.watch(workflow.definition.function.__code__)
 
 
+def watch(workflow: Workflow[..., Any]) -> None:
+    """Watches one more workflow, while somebody watches at all."""
+    with _lock:
+        if _watcher is not None:
+            _watcher.watch(workflow.definition.function.__code__)
+
+
 def uninstall() -> None:
     """Stops watching, once nobody needs it any more."""
     global _count, _watcher

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -65,7 +65,7 @@ class ActivityRunner:
         turns: Turns,
         *,
         slots: int,
-        queues: tuple[str, ...],
+        queues: Container[str],
         rate: float | None = None,
         middleware: Sequence[Middleware] = (),
     ) -> None:
@@ -78,7 +78,7 @@ class ActivityRunner:
         self._services = services
         self._turns = turns
         self._slots = slots
-        self._queues = frozenset(queues)
+        self._queues = queues
         self._middleware = tuple(middleware)
         self._bucket: Bucket | None = None
         if rate is not None:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from perdure import (
+    Activity,
     BackendError,
     BackendUnavailableError,
     DataConverter,
@@ -38,7 +39,7 @@ from perdure_backends.records import (
 from .._client import Client
 from .._core import Execution
 from .._durations import as_seconds
-from .._guard import Guard, install, uninstall
+from .._guard import Guard, install, uninstall, watch
 from .._registry import Registry, Resources, build_id
 from .._services import Services
 from ._activities import BEATS, ActivityRunner
@@ -148,7 +149,10 @@ class Worker:
         self._guard = Guard(guard_allow) if guard and self._services.guard else None
         self._rate = max_activities_per_second
         self._history_limit = history_limit
-        self._queues = tuple(check_queue(queue) for queue in queues)
+        for queue in queues:
+            check_queue(queue)
+        # A tuple is kept as it is: a tester's contains every name.
+        self._queues = queues if isinstance(queues, tuple) else tuple(queues)
         self._max_turns = max_turns
         self._max_activities = max_activities
         self._cache_size = cache_size
@@ -183,6 +187,34 @@ class Worker:
         """Instances in memory."""
         return self._turns.cached if self._session is not None else 0
 
+    # --- for testers ------------------------------------------------------------------------------
+
+    @property
+    def registry(self) -> Registry:
+        """What it can run."""
+        return self._registry
+
+    @property
+    def turns(self) -> Turns:
+        """The instances that it has in memory."""
+        return self._turns
+
+    @property
+    def running_activities(self) -> int:
+        """Attempts that run now."""
+        return self._activities.running
+
+    def put(self, definition: Workflow[..., Any] | Activity[..., Any]) -> None:
+        """Adds a definition while it runs, or puts one in the place of another.
+
+        Raises:
+            RegistrationError: it is only declared, or its types can't be converted.
+        """
+        self._registry.put(definition)
+        if isinstance(definition, Workflow) and self._guard is not None:
+            watch(definition)
+        self._backend.wakeups.notify(TURNS, ACTIVITIES)
+
     # --- life -------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Worker:
@@ -200,7 +232,7 @@ class Worker:
                 services=self._services,
             ),
         )
-        self._clock = StoreClock()
+        self._clock = StoreClock(self._services.clock)
         self._clock.update(await self._backend.now())
         if self._deadlock is not None and self._services.watchdog:
             self._watchdog = Watchdog(self._deadlock, self._give_up)

@@ -98,9 +98,9 @@ def completion(shell: str) -> None:
 
 
 def _load() -> None:
-    from . import _instances, _messages, _store, _worker
+    from . import _instances, _messages, _replaying, _store, _worker
 
-    for module in (_instances, _messages, _store, _worker):
+    for module in (_instances, _messages, _replaying, _store, _worker):
         module.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""``start``, ``result``, ``list``, ``show``, ``history``, ``signal`` and what operators do.
+"""``start``, ``result``, ``list``, ``show``, ``signal`` and what operators do.
 
 PYTEST_DONT_REWRITE
 """
@@ -26,7 +26,7 @@ _STATES: Final = (*(status.value for status in Status), "suspended", "parked")
 
 def add_to(group: click.Group) -> None:
     """Adds the commands."""
-    for command in (start, result, list_, show, history, signal, workers):
+    for command in (start, result, list_, show, signal, workers):
         group.add_command(command)
     for name, text, act in _STEERING:
         group.add_command(_steering(name, text, act))
@@ -200,19 +200,6 @@ async def show(instance_id: str, url: str, with_history: bool, as_json: bool) ->
     if with_history:
         out.print("\n[bold]history[/]")
         out.print(_render.history_table(turns))
-
-
-@click.command()
-@click.argument("instance_id", metavar="ID")
-@backend_option
-@run_async
-async def history(instance_id: str, url: str) -> None:
-    """Print an instance's history as JSON lines, one turn each."""
-    from . import _render
-
-    async with connect(url) as backend:
-        async for turn in Client(backend).handle_by_id(instance_id).history():
-            click.echo(json.dumps(_render.turn_data(turn)))
 
 
 @click.command()
