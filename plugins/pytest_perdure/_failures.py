@@ -5,13 +5,12 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from perdure_backends import history as h
 from perdure_backends.records import ListFilter
+from perdure_runtime._rows import event_rows
 from perdure_runtime.testing import SyncEnvironment
 
 _MOST = 5
@@ -44,19 +43,9 @@ async def _collect(environment: SyncEnvironment) -> list[tuple[str, str]]:
 
 
 def _rows(turns: list[h.Turn]) -> Iterator[str]:
-    for turn in turns:
-        time = datetime.fromtimestamp(turn.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        for place, event in enumerate(turn.events):
-            data = h.to_jsonable(event)
-            kind, number = data.pop("type"), data.pop("number", "")
-            details = "  ".join(
-                f"{k}={_short(v)}" for k, v in data.items() if v not in (None, "", {})
-            )
-            when = f"{turn.number:>4}  {time}" if place == 0 else " " * 25
-            arrow = "→" if isinstance(event, h.Command) else "←"
-            yield f"{when}  {arrow} {kind} {number}  {details}".rstrip()
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    for row in event_rows(turns, _LONGEST):
+        when = " " * 25
+        if row.turn is not None:
+            time = datetime.fromtimestamp(row.turn.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            when = f"{row.turn.number:>4}  {time}"
+        yield f"{when}  {row.event} {row.number}  {row.details}".rstrip()

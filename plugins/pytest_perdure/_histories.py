@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,7 @@ class HistoryItem(pytest.Item):
     def _workflow(self) -> Workflow[..., Any]:
         modules: list[str] = self.config.getini("perdure_workflows")
         for module in modules:
-            for workflow in load(module)[0]:
+            for workflow in _workflows(module):
                 definition = workflow.definition
                 names = (definition.name, *definition.aliases)
                 if self.run.workflow in names and definition.version == self.run.version:
@@ -80,3 +81,9 @@ class HistoryItem(pytest.Item):
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where it is from."""
         return self.path, None, f"history {self.name}"
+
+
+@functools.cache
+def _workflows(module: str) -> list[Workflow[..., Any]]:
+    """Those of a module, which is loaded once and not for each history."""
+    return load(module)[0]

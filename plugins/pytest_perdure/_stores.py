@@ -29,7 +29,7 @@ def fresh_store(url: str, folder: Path) -> Generator[str]:
         return
     if kind in ("postgresql", "postgres"):
         yield _with(url, schema=name)
-        _drop(f'DROP SCHEMA IF EXISTS "{name}" CASCADE', url)
+        asyncio.run(_drop_schema(url, name))
     elif kind == "redis":
         yield _with(url, prefix=name)
         asyncio.run(_delete_keys(url, name))
@@ -50,17 +50,14 @@ def _bare(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(query=""))
 
 
-def _drop(statement: str, url: str) -> None:
+async def _drop_schema(url: str, schema: str) -> None:
     import asyncpg
 
-    async def main() -> None:
-        connection = await asyncpg.connect(_bare(url))
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(main())
+    connection = await asyncpg.connect(_bare(url))
+    try:
+        await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+    finally:
+        await connection.close()
 
 
 async def _delete_keys(url: str, prefix: str) -> None:

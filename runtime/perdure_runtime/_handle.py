@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from perdure import (
@@ -21,6 +21,7 @@ from perdure import (
     Workflow,
 )
 from perdure.extension import AnyQuery, check_id
+from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import Action, ControlResult, InstanceRecord, Pending, RemoveResult
 
@@ -37,6 +38,24 @@ T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 _HISTORY_PAGE: Final = 500
+
+
+async def stored_turns(backend: Backend, run_id: str) -> AsyncGenerator[h.Turn]:
+    """The turns of a run in order, read page by page.
+
+    Raises:
+        NewerHistoryError: a record can't be read by this code.
+        BackendError: the store can't be read.
+    """
+    after = 0
+    while True:
+        records = await backend.read_history(run_id, after, _HISTORY_PAGE)
+        if not records:
+            return
+        for record in records:
+            turn = h.decode_turn(record)
+            after = turn.number
+            yield turn
 
 
 class Handle(Generic[R_co]):
@@ -260,16 +279,8 @@ class Handle(Generic[R_co]):
 
     async def history(self) -> AsyncIterator[h.Turn]:
         """Its turns in order, read page by page."""
-        run_id = (await self.describe()).run_id
-        after = 0
-        while True:
-            records = await self._link.backend.read_history(run_id, after, _HISTORY_PAGE)
-            if not records:
-                return
-            for record in records:
-                turn = h.decode_turn(record)
-                after = turn.number
-                yield turn
+        async for turn in stored_turns(self._link.backend, (await self.describe()).run_id):
+            yield turn
 
     async def remove(self) -> None:
         """Removes the finished instance with its history.

@@ -11,7 +11,8 @@ from typing import Any, cast
 import libcst as cst
 
 from . import Cls, Fn, Node, Tree, UnparsableError
-from ._expressions import BINARY, Expressions, Scope
+from ._expressions import BINARY, Scope
+from ._functions import Functions
 from ._tokens import LostError
 
 
@@ -40,11 +41,11 @@ def lower(text: str) -> Tree:
     return Tree(body, tuple(statements.comments))
 
 
-class _Statements(Expressions):
+class _Statements(Functions):
     def __init__(self, text: str, indent: str) -> None:
         super().__init__(text)
         self._indent = indent
-        self._statements: dict[type, Callable[[Any], Node | None]] = {
+        self._statements: dict[type, Callable[[Any], Node]] = {
             cst.Expr: self._expr,
             cst.Assign: self._assign,
             cst.AnnAssign: self._annotated,
@@ -85,28 +86,22 @@ class _Statements(Expressions):
             if type(statement) is cst.SimpleStatementLine:
                 self._simple(statement.body, found)
             else:
-                kind = cast("type[object]", type(statement))
-                way = self._statements.get(kind)
-                if way is None:
-                    self._unknown(statement)
-                else:
-                    lowered = way(statement)
-                    if lowered is not None:
-                        found.append(lowered)
+                self._statement(statement, found)
         return tuple(found)
 
     def _simple(self, statements: Sequence[Any], found: list[Node]) -> None:
         for one in statements:
-            kind = cast("type[object]", type(one))
-            way = self._statements.get(kind)
-            if way is None:
-                self._unknown(one)
-            else:
-                lowered = way(one)
-                if lowered is not None:
-                    found.append(lowered)
+            self._statement(one, found)
             if type(one.semicolon) is cst.Semicolon:
                 self.token(";")
+
+    def _statement(self, statement: Any, found: list[Node]) -> None:
+        kind = cast("type[object]", type(statement))
+        way = self._statements.get(kind)
+        if way is None:
+            self._unknown(statement)
+        else:
+            found.append(way(statement))
 
     def _unknown(self, statement: Any) -> None:
         """Passes over a statement of a later Python's."""
@@ -274,8 +269,7 @@ class _Statements(Expressions):
         start = self.token("type")
         self.token(node.name.value)
         self._scope.names[node.name.value] = None
-        if node.type_parameters is not None:
-            self.skip(node.type_parameters)
+        self._type_parameters(node)
         self.token("=")
         value = self.expression(node.value)
         return ("type", start, self.at, node.name.value, value)

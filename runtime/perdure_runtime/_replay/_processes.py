@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from typing import Any
+
+from perdure import Workflow
 
 from .._connect import connect
 from .._loading import load
@@ -16,7 +19,7 @@ from ._verify import Verifier
 
 def verify_chunk(target: str, url: str, run_ids: list[str], strict: bool) -> list[dict[str, Any]]:
     """Some runs, in a process of their own; gives fields of :class:`Verified`."""
-    workflows, _ = load(target)
+    workflows = _workflows(target)
 
     async def main() -> list[dict[str, Any]]:
         async with connect(url) as backend:
@@ -29,3 +32,9 @@ def verify_chunk(target: str, url: str, run_ids: list[str], strict: bool) -> lis
             ]
 
     return asyncio.run(main())
+
+
+@functools.cache
+def _workflows(target: str) -> list[Workflow[..., Any]]:
+    """Those of a module, which a process runs once and not for each chunk."""
+    return load(target)[0]

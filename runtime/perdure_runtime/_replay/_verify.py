@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from contextlib import aclosing
+from typing import Any, Literal
 
 from perdure import DataConverter, Middleware, Workflow
 from perdure_backends import Backend
@@ -15,11 +16,10 @@ from perdure_backends import history as h
 from perdure_backends.records import InstanceRecord
 
 from .._core import Fault
+from .._handle import stored_turns
 from .._registry import Registry
 from ._files import History
 from ._replayer import Divergence, Replayer, ReplayResult, divergence_of
-
-_PAGE: Final = 500
 
 Verdict = Literal["fits", "differs", "unknown"]
 
@@ -45,6 +45,23 @@ class Verified:
     events: int
     warnings: list[str]
     divergence: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, run: History, state: str, result: ReplayResult | None) -> Verified:
+        """What a replay found; ``None`` when there was no code to replay it with."""
+        divergence = None if result is None else result.divergence
+        return cls(
+            instance_id=run.instance_id,
+            run_id=run.run_id,
+            workflow=run.workflow,
+            version=run.version,
+            state=state,
+            verdict="unknown" if result is None else "fits" if result.ok else "differs",
+            turns=0 if result is None else result.turns,
+            events=0 if result is None else result.events,
+            warnings=[] if result is None else result.warnings,
+            divergence=None if divergence is None else divergence_data(divergence),
+        )
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -90,67 +107,48 @@ class Verifier:
         Raises:
             BackendError: the store could not be read.
         """
+        run = History.of(record, [])
         if not self._registry.offers_workflow(record.workflow, record.version):
-            return _verified(record, "unknown", None)
+            return Verified.of(run, record.state, None)
         workflow = self._registry.workflow(record.workflow, record.version)
         with Replayer(workflow, **self._options) as replayer:
-            result = await self._replay(replayer, record)
-        return _verified(record, "fits" if result.ok else "differs", result)
+            result = await self._replay(replayer, run)
+        return Verified.of(run, record.state, result)
 
-    async def _replay(self, replayer: Replayer, record: InstanceRecord) -> ReplayResult:
-        run = History.of(record, [])
+    async def _replay(self, replayer: Replayer, run: History) -> ReplayResult:
         execution = replayer.execution(run)
         last: h.Turn | None = None
+        fault: Fault | None = None
         events = 0
         try:
-            while True:
-                page = await self._backend.read_history(record.run_id, execution.turn, _PAGE)
-                if not page:
-                    return replayer.finished(execution, last, events)
-                for entry in page:
-                    try:
-                        last = h.decode_turn(entry)
-                        fault = execution.replay(last)
-                    except h.NewerHistoryError as error:
-                        fault = Fault("newer_history", str(error), {}, error)
-                    if fault is not None:
-                        whole = History.of(record, await self._turns(record.run_id))
-                        found = divergence_of(whole, fault, execution, replayer.execution)
-                        turns = execution.turn - 1
-                        return ReplayResult("open", None, turns, events, execution.warnings, found)
-                    events += len(last.events) if last is not None else 0
+            try:
+                async with aclosing(stored_turns(self._backend, run.run_id)) as turns:
+                    async for turn in turns:
+                        last = turn
+                        fault = execution.replay(turn)
+                        if fault is not None:
+                            break
+                        events += len(turn.events)
+            except h.NewerHistoryError as error:
+                fault = Fault("newer_history", str(error), {}, error)
+            if fault is None:
+                return replayer.finished(execution, last, events)
+            whole = dataclasses.replace(run, turns=await self._turns(run.run_id))
+            found = divergence_of(whole, fault, execution, replayer.execution)
+            before = execution.turn - 1
+            return ReplayResult("open", None, before, events, execution.warnings, found)
         finally:
             execution.close()
 
     async def _turns(self, run_id: str) -> list[h.Turn]:
         """All that can be read of a run, for the comparison."""
         turns: list[h.Turn] = []
-        while True:
-            page = await self._backend.read_history(run_id, len(turns), _PAGE)
-            if not page:
-                return turns
-            for entry in page:
-                try:
-                    turns.append(h.decode_turn(entry))
-                except h.NewerHistoryError:
-                    return turns
-
-
-def _verified(record: InstanceRecord, verdict: Verdict, result: ReplayResult | None) -> Verified:
-    return Verified(
-        instance_id=record.instance_id,
-        run_id=record.run_id,
-        workflow=record.workflow,
-        version=record.version,
-        state=record.state,
-        verdict=verdict,
-        turns=0 if result is None else result.turns,
-        events=0 if result is None else result.events,
-        warnings=[] if result is None else result.warnings,
-        divergence=None
-        if result is None or result.divergence is None
-        else divergence_data(result.divergence),
-    )
+        try:
+            async for turn in stored_turns(self._backend, run_id):
+                turns.append(turn)
+        except h.NewerHistoryError:
+            pass
+        return turns
 
 
 def divergence_data(divergence: Divergence) -> dict[str, Any]:

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +15,11 @@ from perdure_backends.records import InstanceRecord, Pending, SessionRecord
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from .._rows import event_rows, shortened
+
+_LONGEST: Final = 200
+"""Characters of a value that are shown."""
 
 _COLOURS: Final = {
     "running": "cyan",
@@ -199,11 +203,13 @@ def show_instance(out: Console, record: InstanceRecord, pending: Pending) -> Non
         facts.add_row("parent", escape(record.parent.instance_id))
     if record.continued_to is not None:
         facts.add_row("continued as", record.continued_to)
-    facts.add_row("input", escape(_short(_input(record))))
+    facts.add_row("input", escape(shortened(_input(record), _LONGEST)))
     if record.published is not None:
-        facts.add_row("published", escape(_short(h.payload_to_jsonable(record.published))))
+        facts.add_row(
+            "published", escape(shortened(h.payload_to_jsonable(record.published), _LONGEST))
+        )
     if record.result is not None:
-        facts.add_row("result", escape(_short(h.payload_to_jsonable(record.result))))
+        facts.add_row("result", escape(shortened(h.payload_to_jsonable(record.result), _LONGEST)))
     out.print(facts)
     if record.failure is not None:
         _show_failure(out, record.failure)
@@ -241,25 +247,12 @@ def history_table(turns: list[h.Turn]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("TURN", "TIME", "EVENT", "NUMBER", "DETAILS"):
         table.add_column(heading, overflow="fold")
-    for turn in turns:
-        for index, event in enumerate(turn.events):
-            data = h.to_jsonable(event)
-            kind, number = data.pop("type"), data.pop("number", "")
-            details = "  ".join(
-                f"{key}={_short(value)}"
-                for key, value in data.items()
-                if value not in (None, "", {})
-            )
-            table.add_row(
-                str(turn.number) if index == 0 else "",
-                moment(turn.time) if index == 0 else "",
-                ("→ " if isinstance(event, h.Command) else "← ") + kind,
-                str(number),
-                escape(details),
-            )
+    for row in event_rows(turns, _LONGEST):
+        table.add_row(
+            "" if row.turn is None else str(row.turn.number),
+            "" if row.turn is None else moment(row.turn.time),
+            row.event,
+            row.number,
+            escape(row.details),
+        )
     return table
-
-
-def _short(value: Any, limit: int = 200) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

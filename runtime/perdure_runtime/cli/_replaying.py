@@ -29,7 +29,6 @@ from .._loading import load
 from .._registry import Registry
 from .._replay import Verified, Verifier, read_histories, replay, write_history
 from .._replay._processes import verify_chunk
-from .._replay._verify import Verdict, divergence_data
 from ._app import backend_option, json_option, run_async
 
 _OPEN: Final = ("running", "suspended", "parked")
@@ -118,22 +117,7 @@ def _replay_file(
         result = None
         if registry.offers_workflow(run.workflow, run.version):
             result = replay(run, registry.workflow(run.workflow, run.version), strict=strict)
-        verdict: Verdict = "unknown" if result is None else "fits" if result.ok else "differs"
-        divergence = None if result is None else result.divergence
-        found.append(
-            Verified(
-                instance_id=run.instance_id,
-                run_id=run.run_id,
-                workflow=run.workflow,
-                version=run.version,
-                state="" if result is None else result.outcome,
-                verdict=verdict,
-                turns=0 if result is None else result.turns,
-                events=0 if result is None else result.events,
-                warnings=[] if result is None else result.warnings,
-                divergence=None if divergence is None else divergence_data(divergence),
-            )
-        )
+        found.append(Verified.of(run, "" if result is None else result.outcome, result))
     return found
 
 

@@ -321,7 +321,6 @@ class Environment(Definitions):
             return True
         if self.store.waiting().parked:
             return False
-        now = self.clock()
         report = await self.store.sweep(self._worker.session_id or "", 1000)
         if report.fired or report.timed_out or self._busy():
             return True
@@ -333,7 +332,7 @@ class Environment(Definitions):
             return True
         if report.next_due is None:
             return False
-        self.clock.jump(max(report.next_due, now))
+        self.clock.jump(report.next_due)
         await self.store.sweep(self._worker.session_id or "", 1000)
         return True
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 from perdure import Activity, UsageError, Workflow, is_replaying
-from perdure.extension import ActivityDefinition, WorkflowDefinition
+from perdure.extension import ActivityDefinition
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,8 +156,6 @@ class Mock(Generic[P, R]):
                 definition, is_async=True, executor="thread", implemented=True, **changes
             )
             return Activity(changed, self.original.default_options)  # type: ignore[arg-type]
-        if not isinstance(definition, WorkflowDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"{self.original!r} can't be mocked")
         renewed = msgspec.structs.replace(definition, implemented=True, **changes)
         return Workflow(renewed, self.original.default_options)  # type: ignore[arg-type]
 
