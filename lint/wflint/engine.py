@@ -242,12 +242,13 @@ def _with_a_deep_stack(work: Callable[[], Any], stop: Callable[[], None]) -> Any
     sys.setrecursionlimit(_RECURSION)
     try:
         thread = threading.Thread(target=run, name="wflint", daemon=True)
-        thread.start()
         try:
+            thread.start()
             thread.join()
         except BaseException:
             stop()
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
             raise
     finally:
         sys.setrecursionlimit(before)
