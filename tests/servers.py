@@ -277,6 +277,9 @@ class Servers:
 
 def main() -> int:
     """Runs a command with the servers beside it."""
+    # A shell in the background hands SIGINT down as ignored, to all that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with Servers() as servers:
         for line in servers.missing:
             print(f"not tested for lack of a server: {line}", file=sys.stderr)

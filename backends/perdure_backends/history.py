@@ -4,9 +4,9 @@ A history is a sequence of turns. A turn holds, in the order in which things hap
 that the instance received and, behind each, the commands that its code issued in answer. Commands
 carry a number that counts through the whole run; what is received later refers to it.
 
-Stored form: MessagePack of ``[format version, turn, time, [event, …]]``, each event an array that
-starts with its tag. Fields are only ever added at the end, with defaults. A reader that meets a
-newer format version or an unknown tag raises :class:`NewerHistoryError`.
+Stored form: MessagePack of ``[format version, turn, time, [event, …], [line, …]]``, each event an
+array that starts with its tag. Fields are only ever added at the end, with defaults. A reader that
+meets a newer format version or an unknown tag raises :class:`NewerHistoryError`.
 
 PYTEST_DONT_REWRITE
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -282,12 +283,21 @@ AnyEvent: TypeAlias = Received | Issued
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One turn: the store's time at which it ran (microseconds) and its events in order."""
+    """One turn: the store's time at which it ran (microseconds) and its events in order.
+
+    ``lines`` has, for each of its commands, the place in the source that issued it then, as
+    ``folder/file.py:12``; it is empty where none was noted.
+    """
 
     format: int
     number: int
     time: int
     events: list[AnyEvent]
+    lines: list[str] = []
+
+    def line(self, position: int) -> str:
+        """The place of a command by its position among the commands; empty when unknown."""
+        return self.lines[position] if position < len(self.lines) else ""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -296,9 +306,9 @@ _query_decoder: Final = msgspec.msgpack.Decoder(QueryAsked)
 _event_decoder: Final[msgspec.msgpack.Decoder[Received]] = msgspec.msgpack.Decoder(Received)
 
 
-def encode_turn(number: int, time: int, events: list[AnyEvent]) -> bytes:
+def encode_turn(number: int, time: int, events: list[AnyEvent], lines: Sequence[str] = ()) -> bytes:
     """The stored form of a turn."""
-    return _encoder.encode(Turn(FORMAT_VERSION, number, time, events))
+    return _encoder.encode(Turn(FORMAT_VERSION, number, time, events, list(lines)))
 
 
 def decode_turn(record: bytes) -> Turn:

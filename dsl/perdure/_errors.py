@@ -376,6 +376,8 @@ class NonDeterminismError(PerdureError):
         turn: number of the turn (from 1) in which they part.
         position: index of the command within that turn (from 0).
         location: ``file:line`` in the workflow's source, empty when unknown.
+        recorded: the line that issued the expected command when it was recorded, as
+            ``folder/file.py:line``; empty when unknown.
     """
 
     def __init__(
@@ -388,12 +390,14 @@ class NonDeterminismError(PerdureError):
         turn: int = 0,
         position: int = 0,
         location: str = "",
+        recorded: str = "",
     ) -> None:
         where = f" at {location}" if location else ""
+        then = f"   (then {recorded})" if expected and recorded else ""
         super().__init__(
             f"workflow {workflow!r} does not fit its history (turn {turn}, command {position})"
             f"{where}: {reason}\n"
-            f"  history expects: {expected or 'nothing more'}\n"
+            f"  history expects: {expected or 'nothing more'}{then}\n"
             f"  the code did:    {actual or 'nothing more'}\n"
             "Run the code that wrote the history, or guard the change with patched(...)."
         )
@@ -404,6 +408,7 @@ class NonDeterminismError(PerdureError):
         self.turn = turn
         self.position = position
         self.location = location
+        self.recorded = recorded
 
 
 class BackendError(PerdureError):

@@ -20,10 +20,15 @@ from ._worker import Worker as Worker
 
 # What few programs need is loaded when it is asked for.
 if TYPE_CHECKING:
+    from ._replay import Debugger as Debugger
     from ._replay import Divergence as Divergence
+    from ._replay import FrameView as FrameView
     from ._replay import History as History
     from ._replay import HistoryFileError as HistoryFileError
+    from ._replay import Moment as Moment
+    from ._replay import PendingView as PendingView
     from ._replay import ReplayResult as ReplayResult
+    from ._replay import TaskView as TaskView
     from ._replay import Verified as Verified
     from ._replay import Verifier as Verifier
     from ._replay import read_histories as read_histories
@@ -36,6 +41,7 @@ _LATER = {
     **dict.fromkeys(("SyncClient", "SyncHandle"), "_sync"),
     **dict.fromkeys(("Divergence", "History", "HistoryFileError", "ReplayResult"), "_replay"),
     **dict.fromkeys(("Verified", "Verifier", "read_histories", "replay"), "_replay"),
+    **dict.fromkeys(("Debugger", "Moment", "FrameView", "PendingView", "TaskView"), "_replay"),
     "write_history": "_replay",
 }
 
@@ -53,17 +59,22 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "ActivityHandle",
     "Client",
+    "Debugger",
     "Divergence",
+    "FrameView",
     "Handle",
     "History",
     "HistoryFileError",
     "InstanceRecord",
     "ListFilter",
     "Local",
+    "Moment",
+    "PendingView",
     "ReplayResult",
     "Services",
     "SyncClient",
     "SyncHandle",
+    "TaskView",
     "UpdateHandle",
     "Verified",
     "Verifier",

@@ -188,5 +188,8 @@ def test_following_what_finishes(stored: Path, tmp_path: Path) -> None:
         asyncio.run(main())
         assert process.stdout.readline().startswith("fits     late-")
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        finally:
+            process.kill()
         assert process.returncode in (0, 130)

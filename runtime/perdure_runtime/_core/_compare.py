@@ -45,7 +45,7 @@ def describe(command: h.Command) -> str:
         return f"activity {command.name!r} (number {command.number})"
     if isinstance(command, h.TimerStarted):
         name = f" {command.name!r}" if command.name else ""
-        return f"timer{name} of {command.duration / 1e6:g} s (number {command.number})"
+        return f"timer{name} of {command.duration / 1e6:.15g} s (number {command.number})"
     if isinstance(command, h.ChildScheduled):
         return (
             f"sub-workflow {command.workflow!r} with id {command.instance_id!r} "
@@ -65,6 +65,7 @@ def compare(
     expected: Sequence[h.Command],
     actual: Sequence[h.Command],
     locations: Sequence[str],
+    lines: Sequence[str],
     *,
     workflow: str,
     turn: int,
@@ -75,6 +76,7 @@ def compare(
 
     Args:
         locations: source lines of ``actual``, by position.
+        lines: those of ``expected`` when it was recorded; may be empty.
         strict: other arguments are a mismatch, not a warning.
         unwrap: takes the codecs off a payload (encryption makes other bytes each time).
 
@@ -105,6 +107,7 @@ def compare(
                 turn=turn,
                 position=position,
                 location=location,
+                recorded=lines[position] if position < len(lines) else "",
             )
     return warnings
 

@@ -49,10 +49,11 @@ from ._faults import Fault
 from ._handlers import Handlers, Queries, Updates
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
-from ._sources import source_line, waiting_lines
+from ._sources import Place, brief_line, source_place, waiting_lines
 from .machines import Completion, Machine, State, TimerMachine
 
 _log: Final = logging.getLogger("perdure.runtime")
+_ENDS: Final = (h.WorkflowCompleted, h.WorkflowFailed, h.WorkflowContinuedAsNew)
 
 
 class TurnResult(NamedTuple):
@@ -69,6 +70,7 @@ class TurnResult(NamedTuple):
         updates: whether updates were received or answered.
         rejected: updates that were refused, with the reason; they are in no history.
         abandoned: ids of updates that were accepted and will never be answered.
+        lines: for each command the place in the source that issued it.
     """
 
     events: list[h.AnyEvent]
@@ -81,6 +83,7 @@ class TurnResult(NamedTuple):
     updates: bool
     rejected: tuple[tuple[str, Failure], ...]
     abandoned: tuple[str, ...]
+    lines: list[str]
 
 
 class Execution:
@@ -100,7 +103,7 @@ class Execution:
     Attributes:
         tainted: a query or validator has changed what it must not: the copy in memory is void.
         warnings: arguments that were others at a replay.
-        locating: note the source lines of commands in live turns too.
+        observer: told of each event before it is delivered, and of each command as it is issued.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class Execution:
         self.current_fault: Fault | None = None
         self.tainted = False
         self.warnings: list[str] = []
-        self.locating = False
+        self.observer: Callable[[h.AnyEvent], None] | None = None
         self.guard = guard
         self.started_at = started_at
         self.middleware = tuple(middleware)
@@ -157,8 +160,9 @@ class Execution:
         self.predicates: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         # Of the current turn:
         self._events: list[h.AnyEvent] = []
-        self._locations: dict[int, str] = {}
+        self._locations: dict[int, Place | None] = {}
         self._recorded: dict[int, h.Command] = {}
+        self._recorded_lines: Sequence[str] = ()
         self._rejected: list[tuple[str, Failure]] = []
         self._length_before = 0
 
@@ -178,6 +182,7 @@ class Execution:
         self._begin(turn.number, turn.time, replaying=True)
         expected: list[h.Command] = [e for e in turn.events if isinstance(e, h.Command)]
         self._recorded = {command.number: command for command in expected}
+        self._recorded_lines = turn.lines
         try:
             self._apply_all([e for e in turn.events if not isinstance(e, h.Command)])
             self._check(expected)
@@ -234,6 +239,7 @@ class Execution:
             self.updates.touched,
             tuple(self._rejected),
             self._abandoned if self.ended else (),
+            self._lines(events),
         )
 
     def query(
@@ -257,6 +263,10 @@ class Execution:
         """Whether nothing but timers (and messages) can go on."""
         return len(self._armed) == len(self._machines)
 
+    def pending_numbers(self) -> list[int]:
+        """The commands that have no outcome so far."""
+        return sorted(self._machines)
+
     def awaits_confirmation(self, number: int) -> bool:
         """Whether activity ``number`` was cancelled and its end is still waited for."""
         machine = self._machines.get(number)
@@ -272,8 +282,15 @@ class Execution:
         return self._converter
 
     def location(self, command: h.Command) -> str:
-        """The source line of a command of the current turn, if it was noted."""
-        return self._locations.get(id(command), "")
+        """The source line of a command of the current turn; empty when none is known."""
+        place = self._locations.get(id(command))
+        return f"{place[0]}:{place[1]}" if place is not None else ""
+
+    def _lines(self, events: Sequence[h.AnyEvent]) -> list[str]:
+        places = self._locations
+        if not places:
+            return []
+        return [brief_line(places.get(id(e))) for e in events if isinstance(e, h.Command)]
 
     def stacks(self) -> list[str]:
         """Where each task stands: its name and source line."""
@@ -323,6 +340,8 @@ class Execution:
         with self._loop.entered():
             for event in received:
                 self._events.append(event)
+                if self.observer is not None:
+                    self.observer(event)
                 if self.ended:
                     self._apply_late(event)
                     continue
@@ -535,7 +554,8 @@ class Execution:
         warnings = compare(
             expected,
             actual,
-            [self._locations.get(id(command), "") for command in actual],
+            [self.location(command) for command in actual],
+            self._recorded_lines,
             workflow=self.workflow.name,
             turn=self.turn,
             strict=self._strict,
@@ -572,8 +592,11 @@ class Execution:
     def issue(self, command: h.Command) -> None:
         """Records a command of the current turn."""
         self._events.append(cast("h.Issued", command))
-        if self.replaying or self.locating:
-            self._locations[id(command)] = source_line(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        if not isinstance(command, _ENDS):
+            frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+            self._locations[id(command)] = source_place(frame)
+        if self.observer is not None:
+            self.observer(cast("h.Issued", command))
 
     def add(self, machine: Machine) -> None:
         """A command that waits for an outcome."""

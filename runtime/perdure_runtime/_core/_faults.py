@@ -36,5 +36,6 @@ class Fault:
             "turn": str(error.turn),
             "position": str(error.position),
             "location": error.location,
+            "recorded": error.recorded,
         }
         return cls("mismatch", str(error), details, error)

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Iterable
 from types import FrameType
@@ -24,18 +25,47 @@ _SUITE: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "confor
 """Workflows of the shipped test suite: ours, but users' code all the same."""
 
 
+_ours: Final[dict[str, bool]] = {}
+
+
 def is_ours(filename: str) -> bool:
     """Whether a file is Perdure's or asyncio's, and not code that somebody wrote with them."""
-    return filename.startswith(_OURS) and not filename.startswith(_SUITE)
+    found = _ours.get(filename)
+    if found is None:
+        found = filename.startswith(_OURS) and not filename.startswith(_SUITE)
+        _ours[filename] = found
+    return found
 
 
-def source_line(frame: FrameType | None) -> str:
-    """``file:line`` of the innermost frame that is neither ours nor asyncio's."""
+def brief_line(place: Place | None) -> str:
+    """``folder/file.py:12``: what a history keeps of a place."""
+    return f"{_brief(place[0])}:{place[1]}" if place is not None else ""
+
+
+@functools.cache
+def _brief(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"{os.path.basename(folder)}/{name}" if folder else name
+
+
+Place = tuple[str, int]
+"""A file and a line."""
+
+
+def source_place(frame: FrameType | None) -> Place | None:
+    """The innermost frame that is neither ours nor asyncio's, up to the workflow's loop."""
+    known = _ours.get  # each command of each workflow comes by here
     while frame is not None:
-        if not is_ours(frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        code = frame.f_code
+        ours = known(code.co_filename)
+        if ours is None:
+            ours = is_ours(code.co_filename)
+        if not ours:
+            return code.co_filename, frame.f_lineno
+        if code.co_name == "run_ready":
+            return None
         frame = frame.f_back
-    return ""
+    return None
 
 
 def waiting_lines(tasks: Iterable[asyncio.Task[Any]]) -> list[str]:

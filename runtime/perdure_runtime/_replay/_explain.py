@@ -14,7 +14,7 @@ from perdure_backends import history as h
 
 from .._core import Fault
 from .._core._compare import describe
-from ._speculate import Issued, Key, key_of
+from ._speculate import Issued, Key, issued_in, key_of
 
 _AROUND: Final = 3
 """Commands shown before the first difference and behind the last."""
@@ -26,7 +26,7 @@ class Change(NamedTuple):
     Attributes:
         mark: ``" "`` in both, ``"-"`` only in the history, ``"+"`` only in the code.
         command: in words, without its number.
-        location: ``file:line`` of the code's command.
+        location: ``file:line`` of the code's command, or of the code that recorded it then.
     """
 
     mark: Literal[" ", "-", "+"]
@@ -35,14 +35,15 @@ class Change(NamedTuple):
     key: Key
 
     def __str__(self) -> str:
-        place = f"   {self.location}" if self.location and self.mark != " " else ""
+        then = "then " if self.mark == "-" else ""
+        place = f"   {then}{self.location}" if self.location and self.mark != " " else ""
         return f"{self.mark} {self.command}{place}"
 
 
 def changes(turns: Sequence[h.Turn], code: Sequence[Issued]) -> list[Change]:
     """The commands of a history and of the code, aligned, around where they differ."""
-    recorded = [e for turn in turns for e in turn.events if isinstance(e, h.Command)]
-    old, new = [key_of(one) for one in recorded], [key_of(one.command) for one in code]
+    recorded = [issued for turn in turns for issued in issued_in(turn)]
+    old, new = [key_of(one.command) for one in recorded], [key_of(one.command) for one in code]
     lines: list[Change] = []
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():
@@ -52,12 +53,15 @@ def changes(turns: Sequence[h.Turn], code: Sequence[Issued]) -> list[Change]:
                 for one in code[c:d]
             ]
             continue
-        lines += [Change("-", _words(one), "", key_of(one)) for one in recorded[a:b]]
+        lines += [
+            Change("-", _words(one.command), one.location, key_of(one.command))
+            for one in recorded[a:b]
+        ]
         lines += [
             Change("+", _words(one.command), one.location, key_of(one.command)) for one in code[c:d]
         ]
     # An open history ends where it ends; what the code does after that is no difference.
-    if recorded and not _has_ended(recorded[-1]):
+    if recorded and not _has_ended(recorded[-1].command):
         added = removed = 0
         while added < len(lines) and lines[-1 - added].mark == "+":
             added += 1

@@ -2,7 +2,8 @@
 
 The first line of a run is ``{"format": "perdure-history", "version": 1, …}``; a file may hold
 several runs. Each further line is ``{"turn": 1, "time": …, "events": [{"type": …}, …]}`` with the
-fields of :mod:`perdure_backends.history`; fields at their defaults are left out. Payloads are
+fields of :mod:`perdure_backends.history`; fields at their defaults are left out. ``lines`` says, by
+command, which place in the source issued it. Payloads are
 ``{"json": …}`` where their bytes are compact JSON, else ``{"base64": …}``: what is read is byte for
 byte what was written. Fields are only ever added.
 
@@ -91,7 +92,10 @@ def header_line(record: InstanceRecord) -> str:
 def turn_line(turn: h.Turn, redact: Redact | None = None) -> str:
     """A turn's line."""
     events = [_event_data(event, redact) for event in turn.events]
-    return json.dumps({"turn": turn.number, "time": turn.time, "events": events})
+    data: dict[str, Any] = {"turn": turn.number, "time": turn.time, "events": events}
+    if turn.lines:
+        data["lines"] = turn.lines
+    return json.dumps(data)
 
 
 async def write_history(
@@ -228,7 +232,8 @@ def _turn(data: dict[str, Any], expected: int, place: str) -> h.Turn:
     try:
         number, time, events = data["turn"], data["time"], data["events"]
         rows = [_row(event) for event in events]
-        turn = msgspec.convert([h.FORMAT_VERSION, number, time, rows], h.Turn)
+        lines = data.get("lines", [])
+        turn = msgspec.convert([h.FORMAT_VERSION, number, time, rows, lines], h.Turn)
     except (KeyError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError) as error:
         raise HistoryFileError(f"{place}: a turn can't be read: {error}") from None
     if turn.number != expected:

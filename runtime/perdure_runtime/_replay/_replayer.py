@@ -38,6 +38,8 @@ class Divergence:
         position: of the command within the turn, from 0.
         expected, actual: the commands, in words; empty when there is none.
         location: ``file:line`` where the code issued the actual command, or where it waits.
+        recorded: ``folder/file.py:line`` where the code of then issued the expected command; empty
+            when unknown.
         changes: the commands of history and code around it, aligned.
         likely: the edit that explains it, and what to do.
     """
@@ -49,6 +51,7 @@ class Divergence:
     expected: str
     actual: str
     location: str
+    recorded: str
     changes: list[Change]
     likely: str
 
@@ -61,7 +64,8 @@ class Divergence:
             if source:
                 lines.append(f"    | {source}")
         if self.reason == "mismatch":
-            lines.append(f"  history expects: {self.expected or 'nothing more'}")
+            then = f"   (then {self.recorded})" if self.expected and self.recorded else ""
+            lines.append(f"  history expects: {self.expected or 'nothing more'}{then}")
             lines.append(f"  the code did:    {self.actual or 'nothing more'}")
         if self.changes:
             lines.append("")
@@ -243,6 +247,7 @@ def divergence_of(
         expected=details.get("expected", "").replace("nothing more", ""),
         actual=details.get("actual", "").replace("nothing more", ""),
         location=location,
+        recorded=details.get("recorded", ""),
         changes=found,
         likely=likely(found, fault),
     )

@@ -35,6 +35,12 @@ class Issued(NamedTuple):
     location: str
 
 
+def issued_in(turn: h.Turn) -> list[Issued]:
+    """The commands of a recorded turn, with the lines of then."""
+    commands = [e for e in turn.events if isinstance(e, h.Command)]
+    return [Issued(command, turn.line(n)) for n, command in enumerate(commands)]
+
+
 def key_of(command: h.Command) -> Key:
     """What makes commands of history and code the same, whatever their numbers."""
     match command:
@@ -66,7 +72,6 @@ def speculate(run: History, turn: int, fresh: Callable[[History], Execution]) ->
                 for e in recorded.events
                 if isinstance(e, h.Command)
             ]
-        execution.locating = True
         _go_on(run, turn, execution, issued)
     except Exception:  # what is known so far is what can be shown
         pass

@@ -161,6 +161,7 @@ def divergence_data(divergence: Divergence) -> dict[str, Any]:
         "expected": divergence.expected,
         "actual": divergence.actual,
         "location": divergence.location,
+        "recorded": divergence.recorded,
         "likely": divergence.likely,
         "changes": [
             {"mark": change.mark.strip(), "command": change.command, "location": change.location}

@@ -82,7 +82,7 @@ def turn_commit(
 def _record(execution: Execution, result: TurnResult) -> bytes:
     if not result.events:
         return b""
-    return h.encode_turn(execution.turn, execution.microseconds, result.events)
+    return h.encode_turn(execution.turn, execution.microseconds, result.events, result.lines)
 
 
 def answers_of(result: TurnResult) -> tuple[UpdateAnswer, ...]:

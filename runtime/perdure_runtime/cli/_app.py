@@ -53,7 +53,17 @@ def json_option(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def run_async(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
-    """Runs a coroutine command; errors of ours become one clear line and an exit code.
+    """Runs a coroutine command; see :func:`run_plain`."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> int | None:
+        return asyncio.run(function(*args, **kwargs))
+
+    return run_plain(command)
+
+
+def run_plain(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Runs a command; errors of ours become one clear line and an exit code.
 
     Exit codes: 0 done, 1 it did not work, 2 wrong usage, 3 the store, 70 a fault of ours,
     130 interrupted.
@@ -62,7 +72,7 @@ def run_async(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callabl
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            code = asyncio.run(function(*args, **kwargs))
+            code = function(*args, **kwargs)
         except KeyboardInterrupt:
             sys.exit(130)
         except (PerdureError, TimeoutError) as error:
@@ -77,6 +87,13 @@ def run_async(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callabl
         sys.exit(code or 0)
 
     return command
+
+
+def unchanged(url: str) -> str:
+    """A store as it is: opening it must not migrate it."""
+    if url.startswith("memory:") or "migrate=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}migrate=no"
 
 
 def report_error(error: BaseException, *, as_json: bool) -> None:
@@ -98,9 +115,9 @@ def completion(shell: str) -> None:
 
 
 def _load() -> None:
-    from . import _instances, _messages, _replaying, _store, _worker
+    from . import _debugging, _instances, _messages, _replaying, _store, _worker
 
-    for module in (_instances, _messages, _replaying, _store, _worker):
+    for module in (_instances, _messages, _replaying, _debugging, _store, _worker):
         module.add_to(app)
 
 

@@ -29,7 +29,7 @@ from .._loading import load
 from .._registry import Registry
 from .._replay import Verified, Verifier, read_histories, replay, write_history
 from .._replay._processes import verify_chunk
-from ._app import backend_option, json_option, run_async
+from ._app import backend_option, json_option, run_async, unchanged
 
 _OPEN: Final = ("running", "suspended", "parked")
 _CHUNK: Final = 25
@@ -93,7 +93,7 @@ async def replay_(
     workflows, _ = load(target)
     found: list[Verified] = []
     if url is not None:
-        async with connect(_unchanged(url)) as backend:
+        async with connect(unchanged(url)) as backend:
             verifier = Verifier(backend, workflows, strict=strict)
             for instance_id in ids:
                 record = await Client(backend).handle_by_id(instance_id).describe()
@@ -179,7 +179,7 @@ async def verify(
     states = (*_OPEN, *FINISHED_STATES) if everything else _OPEN
     chosen = ListFilter(states=states, workflow=workflow, id_prefix=id_prefix)
     end = None if budget is None else time.monotonic() + budget
-    url = _unchanged(url)
+    url = unchanged(url)
     report = _Report(as_json=as_json)
     workflows, _ = load(target)
     async with connect(url) as backend:
@@ -380,10 +380,3 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-
-
-def _unchanged(url: str) -> str:
-    """The store as it is: opening it must not migrate it."""
-    if url.startswith("memory:") or "migrate=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}migrate=no"
