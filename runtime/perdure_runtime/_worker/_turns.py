@@ -12,11 +12,11 @@ import asyncio
 import collections
 import functools
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
-from perdure import Failure, InternalError, PayloadError, PerdureError
+from perdure import Failure, InternalError, PayloadError, PerdureError, UsageError
 from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import (
@@ -79,6 +79,14 @@ class Activities(Protocol):
         ...
 
 
+class Checker(Protocol):
+    """Judges turns before they are committed."""
+
+    async def check(self, execution: Execution, record: bytes) -> Fault | None:
+        """Whether a turn must not be committed."""
+        ...
+
+
 class Turns:
     """The instances of a worker."""
 
@@ -94,6 +102,7 @@ class Turns:
         on_mismatch: str,
         make_execution: Callable[[TurnTask | QueryTask], Execution],
         watchdog: Watchdog | None,
+        checker: Checker | None = None,
     ) -> None:
         self.activities: Activities | None = None
         self.on_capacity: Callable[[], None] = lambda: None
@@ -108,6 +117,7 @@ class Turns:
         self._on_mismatch = on_mismatch
         self._make_execution = make_execution
         self._watchdog = watchdog
+        self._checker = checker
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
         self._loaders: set[asyncio.Task[None]] = set()
@@ -358,6 +368,53 @@ class Turns:
         if not started and not live.running_here and not live.pending:
             commit = msgspec.structs.replace(commit, release=True)
         live.in_flight = arrivals
+        submit = functools.partial(self._submit, live, commit, started, arrivals)
+        if self._checker is None or not commit.record or live.execution is None:
+            submit()
+            return
+
+        def refuse(fault: Fault | None) -> None:
+            live.in_flight = []
+            self._abandon_reserved(started)
+            self._return_results(live, arrivals)
+            if fault is None:
+                self._busy -= 1  # taken out of memory meanwhile
+            else:
+                self._refuse(live, fault)
+
+        check = self._checker.check(live.execution, commit.record)
+        checked = self._loop.create_task(self._check(live, check, submit, refuse))
+        self._loaders.add(checked)
+        checked.add_done_callback(self._loaders.discard)
+
+    async def _check(
+        self,
+        live: Live,
+        check: Coroutine[Any, Any, Fault | None],
+        submit: Callable[[], None],
+        refuse: Callable[[Fault | None], None],
+    ) -> None:
+        try:
+            fault = await check
+        except UsageError as error:
+            fault = Fault("internal", str(error), {}, None)
+        except Exception as error:
+            _log.error("a turn of %r was not checked: %s", live.task.instance_id, error)
+            fault = None
+        if self._lives.get(live.run_id) is not live or live.execution is None:
+            refuse(None)
+        elif fault is not None:
+            refuse(fault)
+        else:
+            submit()
+
+    def _submit(
+        self,
+        live: Live,
+        commit: TurnCommit,
+        started: list[ActivityTask],
+        arrivals: list[Arrival],
+    ) -> None:
         self._commits.submit(
             commit, lambda outcome: self._committed(live, commit, started, arrivals, outcome)
         )

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perdure import (
     Activity,
@@ -48,6 +48,9 @@ from ._queries import QueryRunner
 from ._session import Session
 from ._turns import Turns
 from ._watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from .._replay._paranoid import Paranoid
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -89,10 +92,14 @@ class Worker:
         guard_allow: modules or packages whose calls the guard does not judge.
         history_limit: events from which on an instance is put aside with advice (200,000 by
             default); ``None`` for no limit.
+        paranoid: before a turn is committed, the run is replayed from its start in a helper process
+            with another hash seed, time zone and locale; where that goes another way, the instance
+            is put aside. Costs a replay for each turn: for tests, and for a canary among workers.
 
     Raises:
         RegistrationError: two things with one name, types that can't be converted …
         InvalidOptionError: an option is out of range.
+        UsageError: ``paranoid``, and another process can't find a workflow, or get the converter.
     """
 
     def __init__(
@@ -120,6 +127,7 @@ class Worker:
         guard: bool = True,
         guard_allow: Iterable[str] = (),
         history_limit: int | None = 200_000,
+        paranoid: bool = False,
         services: Services | None = None,
     ) -> None:
         if isinstance(queues, str):
@@ -147,6 +155,7 @@ class Worker:
         )
         self._workflows = workflows
         self._guard = Guard(guard_allow) if guard and self._services.guard else None
+        self._checker = self._paranoid() if paranoid else None
         self._rate = max_activities_per_second
         self._history_limit = history_limit
         for queue in queues:
@@ -211,8 +220,11 @@ class Worker:
             RegistrationError: it is only declared, or its types can't be converted.
         """
         self._registry.put(definition)
-        if isinstance(definition, Workflow) and self._guard is not None:
-            watch(definition)
+        if isinstance(definition, Workflow):
+            if self._checker is not None:
+                self._checker.admit(definition)
+            if self._guard is not None:
+                watch(definition)
         self._backend.wakeups.notify(TURNS, ACTIVITIES)
 
     # --- life -------------------------------------------------------------------------------------
@@ -297,6 +309,7 @@ class Worker:
             on_mismatch=self._on_mismatch,
             make_execution=self._execution,
             watchdog=self._watchdog,
+            checker=self._checker,
         )
         self._queries = QueryRunner(
             self._backend, self._registry, self._turns, self._execution, queues=self._queues
@@ -327,6 +340,21 @@ class Worker:
             self._spawn("sweep", DUE, self._sweep),
             self._spawn("beats", BEATS, self._beat),
         ]
+
+    def _paranoid(self) -> Paranoid:
+        from .._replay._paranoid import Paranoid
+
+        checker = Paranoid(
+            self._backend,
+            converter=self._registry.converter,
+            middleware=self._middleware,
+            guard=self._guard is not None,
+            # Where time is the test's own, none of it may pass meanwhile.
+            blocking=self._services.clock is not None,
+        )
+        for workflow in self._workflows:
+            checker.admit(workflow)
+        return checker
 
     def _execution(self, task: TurnTask | QueryTask) -> Execution:
         return Execution(

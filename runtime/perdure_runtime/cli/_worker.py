@@ -35,6 +35,9 @@ def add_to(group: click.Group) -> None:
 @click.option("--strict", is_flag=True, help="Changed arguments at a replay are a mismatch.")
 @click.option("--rate", type=float, default=None, help="Activities that may start in a second.")
 @click.option("--no-guard", is_flag=True, help="Don't judge what workflow code calls.")
+@click.option(
+    "--paranoid", is_flag=True, help="Replay every turn in another process before it counts."
+)
 @click.option("--log-level", default="INFO", show_default=True)
 @click.option("--reload", is_flag=True, help="Restart when source files change (development).")
 @run_async
@@ -50,6 +53,7 @@ async def worker(
     strict: bool,
     rate: float | None,
     no_guard: bool,
+    paranoid: bool,
     log_level: str,
     reload: bool,
 ) -> None:
@@ -82,6 +86,7 @@ async def worker(
             strict=strict,
             max_activities_per_second=rate,
             guard=not no_guard,
+            paranoid=paranoid,
             exit_when_blocked=True,
         )
         logging.getLogger("perdure.runtime").info(

@@ -146,6 +146,8 @@ class Environment(Definitions):
         start_time: when the test begins; 2025-01-01 00:00 UTC by default.
         workflows, activities: what the worker has besides what is found.
         replay_every_turn: keep nothing in memory, so that each turn is replayed from the start.
+        paranoid: and besides in another process, with another hash seed, time zone and locale; the
+            workflows have to be at the top of their modules.
         strict: changed arguments at a replay are a mismatch, not a warning.
         history_limit: events from which on an instance is put aside.
         converter, middleware, resources, guard: as the :class:`Worker`'s.
@@ -160,6 +162,7 @@ class Environment(Definitions):
         workflows: Iterable[Workflow[..., Any]] = (),
         activities: Iterable[object] = (),
         replay_every_turn: bool = False,
+        paranoid: bool = False,
         strict: bool = True,
         history_limit: int | None = 200_000,
         converter: DataConverter | None = None,
@@ -177,6 +180,7 @@ class Environment(Definitions):
             queues=EveryQueue(),
             cache_size=0 if replay_every_turn else 1000,
             lease=_LEASE,
+            paranoid=paranoid,
             strict=strict,
             history_limit=history_limit,
             converter=converter,
