@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .._ids import new_token
 from .._policies import Bucket
-from .._wakeups import ACTIVITIES, Wakeups
+from .._wakeups import ACTIVITIES, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
     Action,
@@ -128,6 +128,21 @@ class MemoryBackend:
                 queries=sum(q.claimed_at is None for q in state.queries.values()),
                 parked={r.run_id: r.park for r in state.parked.values() if r.park is not None},
             )
+
+    def lose(self, session_id: str) -> None:
+        """Takes a session for dead, as if its lease had run out; for tests."""
+        with self._change() as state:
+            session = state.sessions.get(session_id)
+            if session is not None:
+                _activities.lose_session(state, session)
+                state.topics.update((TURNS, ACTIVITIES))
+
+    def revoke(self, run_id: str) -> None:
+        """Takes a run from the session that has it; for tests."""
+        with self._change() as state:
+            run = state.runs.get(run_id)
+            if run is not None and run.owner is not None:
+                state.disown(run)
 
     async def open(self) -> None:
         """Nothing to do."""

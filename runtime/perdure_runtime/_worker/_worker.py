@@ -227,6 +227,22 @@ class Worker:
                 watch(definition)
         self._backend.wakeups.notify(TURNS, ACTIVITIES)
 
+    async def kill(self) -> None:
+        """Ends as a process that is killed does: nothing is committed, handed back or ended.
+
+        What activities run is cancelled, which a real kill would not even do. May be entered again.
+        """
+        session = self._session
+        if session is None:
+            return
+        self._session = None
+        await self._give_all_up(session)
+        if self._guard is not None:
+            uninstall()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+
     # --- life -------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Worker:
@@ -329,6 +345,7 @@ class Worker:
         self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
         self._suspects = False
         self._alone = False
+        self._suspects_again = float("-inf")
         self._claiming = asyncio.Lock()
         self._reconcile: list[float] = []
         self._turns_full = _Capacity()
@@ -446,14 +463,7 @@ class Worker:
         session = self._session
         if session is None:
             return
-        await self._stop_loops()
-        self._turns.stopping = True
-        self._activities.stopping = True
-        self._activities.abandon("lost")
-        await self._queries.stop()
-        self._turns.drop_all()
-        self._activities.close()
-        await session.stop_renewing()
+        await self._give_all_up(session)
         while True:
             try:
                 if not session.given_up:
@@ -464,6 +474,17 @@ class Worker:
             except BackendError as error:
                 _log.warning("no new session yet, trying again: %s", error)
                 await asyncio.sleep(self._poll)
+
+    async def _give_all_up(self, session: Session) -> None:
+        """Lets go of all that a session had, without a word to the store."""
+        await self._stop_loops()
+        self._turns.stopping = True
+        self._activities.stopping = True
+        self._activities.abandon("lost")
+        await self._queries.stop()
+        self._turns.drop_all()
+        self._activities.close()
+        await session.stop_renewing()
 
     def _give_up(self, what: str) -> None:
         """From the watchdog's thread: a turn can't be interrupted."""
@@ -567,6 +588,7 @@ class Worker:
     async def _quarantine(self, session_id: str) -> float | None:
         """Runs what may have killed a worker, one at a time, with nothing else beside it."""
         if self._turns.busy or self._activities.running:
+            self._turns_full.wanted = True
             return 0.05
         self._suspects, self._alone = False, True
         try:
@@ -581,6 +603,7 @@ class Worker:
             if self._turns.busy or self._activities.running:
                 return 0.0  # comes back here until it has ended
             self._alone = False
+            self._backend.wakeups.notify(ACTIVITIES)
             # What is left is for other workers: no need to pause for it again and again.
             self._suspects_again = self._loop.time() + _PARKED_INTERVAL
         except BackendError:

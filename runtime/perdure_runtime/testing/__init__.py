@@ -5,6 +5,10 @@ PYTEST_DONT_REWRITE
 
 from ._activities import ActivityTester as ActivityTester
 from ._clock import VirtualClock as VirtualClock
+from ._crashes import CrashFoundError as CrashFoundError
+from ._crashes import CrashRun as CrashRun
+from ._crashes import Explored as Explored
+from ._crashes import explore_crashes as explore_crashes
 from ._environment import Environment as Environment
 from ._environment import TestHandle as TestHandle
 from ._environment import WorkflowBlockedError as WorkflowBlockedError
@@ -20,7 +24,10 @@ from ._sync import SyncStoreEnvironment as SyncStoreEnvironment
 __all__ = [
     "ActivityTester",
     "Blocking",
+    "CrashFoundError",
+    "CrashRun",
     "Environment",
+    "Explored",
     "Happened",
     "Mock",
     "MockCall",
@@ -31,4 +38,5 @@ __all__ = [
     "VirtualClock",
     "WorkflowBlockedError",
     "WorkflowParkedError",
+    "explore_crashes",
 ]

@@ -11,6 +11,7 @@ import heapq
 import inspect
 import itertools
 import linecache
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -50,6 +51,10 @@ _PATIENT: Final = 200
 
 _LEASE: Final = 1000 * 365 * 86_400.0
 """Seconds. Longer than any jump: the worker of a test is never taken for dead."""
+
+
+_TAKEOVER: Final = 15_000_000
+"""Microseconds after which a worker that fell silent is replaced: the usual lease."""
 
 
 class WorkflowBlockedError(PerdureError):
@@ -150,6 +155,7 @@ class Environment(Definitions):
             workflows have to be at the top of their modules.
         strict: changed arguments at a replay are a mismatch, not a warning.
         history_limit: events from which on an instance is put aside.
+        seed: ids of instances and their random numbers follow from it; others each time by default.
         converter, middleware, resources, guard: as the :class:`Worker`'s.
     """
 
@@ -169,10 +175,11 @@ class Environment(Definitions):
         middleware: Sequence[Middleware] = (),
         resources: Iterable[object] | Mapping[Any, object] = (),
         guard: bool = True,
+        seed: int | None = None,
     ) -> None:
         self.clock = VirtualClock(start_time)
-        self.store = ObservedStore(self.clock)
-        services = Services(run_aside=TaskRun, clock=self.clock)
+        self.store = self._make_store()
+        services = _services(self.clock, seed)
         super().__init__(
             self.store,
             workflows=workflows,
@@ -194,6 +201,10 @@ class Environment(Definitions):
         self._waits: dict[asyncio.Future[Any], PerdureError | None] = {}
         self._driver: asyncio.Task[None] | None = None
         self._callback_error: BaseException | None = None
+        self._crashing = 0
+
+    def _make_store(self) -> ObservedStore:
+        return ObservedStore(self.clock)
 
     async def __aexit__(
         self,
@@ -252,6 +263,22 @@ class Environment(Definitions):
         await self.skip_until(reached)
         await self._catch_up()  # what is due at this very moment happens too
         await self._settle()
+
+    async def crash(self) -> None:
+        """The worker dies, as of SIGKILL; 15 seconds later another one takes over.
+
+        What was not committed is lost: activities that ran are run again, turns are replayed. Only
+        their code in this process is cancelled, which a kill would not do.
+        """
+        self._crashing += 1
+        try:
+            session_id = self._worker.session_id or ""
+            await self._worker.kill()
+            self.clock.jump(self.clock() + _TAKEOVER)
+            self.store.lose(session_id)
+            await self._worker.__aenter__()
+        finally:
+            self._crashing -= 1
 
     # --- what happens at a time
 
@@ -352,7 +379,8 @@ class Environment(Definitions):
         worker, waiting = self._worker, self.store.waiting()
         registry = worker.registry
         return bool(
-            worker.turns.busy
+            self._crashing
+            or worker.turns.busy
             or worker.running_activities
             or waiting.queries
             or any(registry.offers_workflow(*one) for one in waiting.turns)
@@ -418,6 +446,17 @@ class Environment(Definitions):
         if location:
             message += f"\n    {_with_source(location)}"
         return WorkflowParkedError(message, park.reason, park.details)
+
+
+def _services(clock: VirtualClock, seed: int | None) -> Services:
+    if seed is None:
+        return Services(run_aside=TaskRun, clock=clock)
+    rng = random.Random(seed)
+
+    def new_id() -> str:
+        return f"{rng.getrandbits(128):032x}"
+
+    return Services(run_aside=TaskRun, clock=clock, rng=rng, new_id=new_id)
 
 
 def _with_source(place: str) -> str:

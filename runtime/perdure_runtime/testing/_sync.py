@@ -201,6 +201,10 @@ class SyncEnvironment(Blocking[Environment]):
         """See :meth:`Environment.advance_to`."""
         self.call(self.environment.advance_to(moment))
 
+    def crash(self) -> None:
+        """See :meth:`Environment.crash`."""
+        self.call(self.environment.crash())
+
     def call_later(self, delay: Duration, callback: Callback) -> None:
         """See :meth:`Environment.call_later`; callbacks run on the environment's loop, where they
         use ``env.environment`` and its asynchronous handles."""
