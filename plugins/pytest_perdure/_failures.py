@@ -5,12 +5,8 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-
-from perdure_backends import history as h
 from perdure_backends.records import ListFilter
-from perdure_runtime._rows import event_rows
+from perdure_runtime._rows import text_rows
 from perdure_runtime.testing import SyncEnvironment
 
 _MOST = 5
@@ -38,14 +34,5 @@ async def _collect(environment: SyncEnvironment) -> list[tuple[str, str]]:
         handle.run_id = record.run_id
         turns = [turn async for turn in handle.history()]
         title = f"perdure: {record.workflow} ({record.instance_id}), {record.state}"
-        found.append((title, "\n".join(_rows(turns))))
+        found.append((title, "\n".join(text_rows(turns, _LONGEST))))
     return found
-
-
-def _rows(turns: list[h.Turn]) -> Iterator[str]:
-    for row in event_rows(turns, _LONGEST):
-        when = " " * 25
-        if row.turn is not None:
-            time = datetime.fromtimestamp(row.turn.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            when = f"{row.turn.number:>4}  {time}"
-        yield f"{when}  {row.event} {row.number}  {row.details}".rstrip()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from perdure_backends import history as h
@@ -44,6 +45,20 @@ def event_rows(turns: Iterable[h.Turn], longest: int) -> Iterator[Row]:
             )
             arrow = "→" if isinstance(event, h.Command) else "←"
             yield Row(turn if index == 0 else None, f"{arrow} {kind}", str(number), details)
+
+
+def text_rows(turns: Iterable[h.Turn], longest: int) -> Iterator[str]:
+    """A line for each event, with number and time of the turn where one begins.
+
+    Args:
+        longest: characters of a field.
+    """
+    for row in event_rows(turns, longest):
+        when = " " * 25
+        if row.turn is not None:
+            time = datetime.fromtimestamp(row.turn.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            when = f"{row.turn.number:>4}  {time}"
+        yield f"{when}  {row.event} {row.number}  {row.details}".rstrip()
 
 
 def shortened(value: Any, longest: int) -> str:
