@@ -9,6 +9,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import bisect
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -113,6 +114,7 @@ class Debugger:
         for turn in history.turns:
             self._starts.append(self._starts[-1] + len(turn.events))
         self._end: int | None = None
+        self._last_turn = len(history.turns)
         self._run: _Run | None = None
         self._turn = 0
         self._seen: list[_Seen] = []
@@ -144,7 +146,7 @@ class Debugger:
         if position < 0:
             position += self.last + 1
         position = max(0, min(position, self.last))
-        turn = min(bisect.bisect_right(self._starts, position), len(self.history.turns))
+        turn = min(bisect.bisect_right(self._starts, position), self._last_turn)
         if turn < self._turn:
             self._close()
         self._replay_to(turn)
@@ -165,7 +167,7 @@ class Debugger:
         return self.goto(self._starts[number - 1])
 
     def evaluate(self, expression: str, *, task: int = 0, frame: int = -1) -> Any:
-        """The value of an expression in a function of a task, at :attr:`position`.
+        """A copy of an expression's value in a function of a task, at :attr:`position`.
 
         The code is replayed up to there once more: what the expression changes is gone afterwards.
 
@@ -216,7 +218,7 @@ class Debugger:
             start = self._starts[turn - 1]
             self._seen, fault = run.watch(recorded, start)
             if fault is not None or turn == len(self.history.turns):
-                self._end = start + len(self._seen)
+                self._end, self._last_turn = start + len(self._seen), turn
                 divergence = None if fault is None else self._explain(run, fault)
                 self._seen.append(_Seen(-1, run.moment(self._end, None, divergence)))
 
@@ -303,7 +305,11 @@ class _Run:
         except IndexError:
             raise UsageError(f"there is no function {frame} of task {task} at this event") from None
         # What the person at the debugger typed, in their own process, as in pdb.
-        return eval(expression, chosen.f_globals, dict(chosen.f_locals))  # noqa: S307
+        value = eval(expression, chosen.f_globals, dict(chosen.f_locals))  # noqa: S307
+        try:
+            return copy.deepcopy(value)  # the code runs on, and changes it
+        except Exception:
+            return value
 
     def _replay(self, turn: h.Turn, observe: Callable[[h.AnyEvent], None]) -> Fault | None:
         execution = self.execution
