@@ -123,10 +123,10 @@ async def runs_program() -> str:
     return str(subprocess.run(["true"], check=True))
 
 
-async def outcome(flow: Any, **options: Any) -> str:
+async def outcome(flow: Any, *arguments: Any, **options: Any) -> str:
     """The result, or the message of the park."""
     async with local(workflows=[flow], activities=[free], **options) as app:
-        handle = await app.start(flow)
+        handle = await app.start(flow, *arguments)
         async with asyncio.timeout(10):
             while True:
                 record = await handle.describe()
@@ -197,6 +197,30 @@ async def behaves() -> str:
 
 def test_what_is_fine_stays_fine(caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.run(outcome(behaves)) == "True 1 1 True"
+
+
+_AS_A_DEBUGGER = """
+import threading, time
+
+def evaluate():
+    thread = threading.Thread(target=time.time)
+    thread.start()
+    thread.join()
+    return time.time() > 0
+"""
+
+
+@workflow
+async def is_debugged(module: str) -> str:
+    names: dict[str, Any] = {"__name__": module}
+    exec(compile(_AS_A_DEBUGGER, f"/editor/{module}.py", "exec"), names)  # noqa: S102
+    return str(names["evaluate"]())
+
+
+def test_the_debugger_of_an_editor_may_do_what_it_needs() -> None:
+    """VS Code and PyCharm keep it outside of site-packages, and it starts a thread to evaluate."""
+    assert asyncio.run(outcome(is_debugged, "_pydevd_bundle.pydevd_timeout")) == "True"
+    assert asyncio.run(outcome(is_debugged, "helpers")).startswith("nondeterministic: ")
 
 
 def test_it_can_be_switched_off() -> None:

@@ -50,6 +50,56 @@ def write(project: Path, text: str, name: str = "test_it.py") -> None:
     path.write_text(textwrap.dedent(text), encoding="utf-8")
 
 
+ASYNC_TESTS = """
+import pytest
+from flows import greet, greeting
+
+{mark}
+
+async def test_inside(perdure_env):
+    async with perdure_env as env:
+        mock = env.mock(greet).returns("hi")
+        assert await env.run(greeting, "you") == "hi"
+        mock.assert_called_once_with("you")
+
+async def test_a_store(perdure_worker):
+    async with perdure_worker as env:
+        env.mock(greeting).returns("done")
+        assert await env.run(greeting, "you") == "done"
+
+def test_plain(perdure_env):
+    perdure_env.mock(greet).returns("hi")
+    assert perdure_env.run(greeting, "you") == "hi"
+"""
+
+
+ANYIO = """
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "arguments"),
+    [
+        ("pytestmark = []", ("-p", "no:anyio", "-o", "asyncio_mode=auto")),
+        ("pytestmark = pytest.mark.asyncio", ("-p", "no:anyio")),
+        (ANYIO, ("-p", "no:asyncio")),
+    ],
+    ids=["pytest-asyncio auto", "pytest-asyncio strict", "anyio"],
+)
+def test_beside_plugins_for_async_tests(
+    project: Path, mark: str, arguments: tuple[str, ...]
+) -> None:
+    write(project, ASYNC_TESTS.format(mark=mark))
+    done = run_pytest(project, "--perdure-backend", "sqlite://", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
 def test_plain_and_async_tests(project: Path) -> None:
     write(
         project,
@@ -215,4 +265,4 @@ def test_the_page_on_testing_tells_the_truth(tmp_path: Path) -> None:
         assert name.endswith(".py")
         (tmp_path / name).write_text(block, encoding="utf-8")
     done = run_pytest(tmp_path)
-    assert "9 passed" in done.stdout, done.stdout
+    assert "13 passed" in done.stdout, done.stdout

@@ -137,7 +137,10 @@ MACHINERY: Final = frozenset(
         *("asyncio", "logging", "traceback", "linecache", "tokenize", "importlib", "inspect"),
         *("warnings", "zipimport", "pkgutil", "encodings", "codecs", "locale", "gettext"),
         *("zoneinfo", "tzdata", "pdb", "bdb", "cmd", "code", "readline", "rlcompleter"),
-        *("debugpy", "pydevd", "_pydevd_bundle", "_pydevd_frame_eval", "IPython", "ipdb", "pudb"),
+        *("debugpy", "IPython", "ipdb", "pudb"),
     }
 )
 """Modules that may read clocks and files for themselves: the machinery of Python, and debuggers."""
+
+PYDEVD: Final = ("pydev", "_pydev")
+"""How the modules of the debugger of VS Code and PyCharm begin, wherever the editor keeps them."""

@@ -26,7 +26,7 @@ from perdure import NonDeterministicCall, Workflow
 
 from .._core import is_ours
 from .._registry import is_installed
-from ._table import AUDITED, CALLS, CLOCKS, MACHINERY, SEEDLESS
+from ._table import AUDITED, CALLS, CLOCKS, MACHINERY, PYDEVD, SEEDLESS
 
 MONITORING: Final = sys.version_info >= (3, 12)
 """Whether each call of workflow code is seen, and not only those through module attributes."""
@@ -172,7 +172,8 @@ class _Monitor:
         guard = _active()
         if guard is not None:
             frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
-            if not guard.allows(_module_of(frame)):
+            module = _module_of(frame)
+            if not _is_machinery(module.partition(".")[0]) and not guard.allows(module):
                 _refuse(*found, frame)
 
     def _follow(self, target: Any, first: Any) -> bool:
@@ -258,6 +259,10 @@ class _Wrapper:
         """Nothing to do: whoever calls is judged."""
 
 
+def _is_machinery(top: str) -> bool:
+    return top in MACHINERY or top.startswith(PYDEVD)
+
+
 def _judged(original: Callable[..., Any], name: str, instead: str) -> Callable[..., Any]:
     running = _running
 
@@ -266,7 +271,8 @@ def _judged(original: Callable[..., Any], name: str, instead: str) -> Callable[.
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         if guard is None or not _is_project(frame.f_code.co_filename):
             return
-        if not guard.allows(_module_of(frame)):
+        module = _module_of(frame)
+        if not _is_machinery(module.partition(".")[0]) and not guard.allows(module):
             _refuse(name, instead, frame)
 
     @functools.wraps(original)
@@ -302,7 +308,7 @@ def _audit(event: str, arguments: Any) -> None:
     while frame is not None and not is_ours(frame.f_code.co_filename):
         module = _module_of(frame)
         top = module.partition(".")[0]
-        if top in MACHINERY or guard.allows(module) or "importlib" in frame.f_code.co_filename:
+        if _is_machinery(top) or guard.allows(module) or "importlib" in frame.f_code.co_filename:
             return
         if top not in _STDLIB:
             _refuse(*found, frame)
