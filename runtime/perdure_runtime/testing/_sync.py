@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from types import TracebackType
@@ -103,7 +104,7 @@ class Blocking(Generic[E]):
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the environment's loop; for what has no method here."""
-        return self._started().run(coroutine)
+        return self._started().run(coroutine, context=contextvars.copy_context())
 
     @property
     def environment(self) -> E:
@@ -127,7 +128,8 @@ class Blocking(Generic[E]):
         runner = asyncio.Runner()
         environment = self._make(**self._options)
         try:
-            runner.run(environment.__aenter__())
+            # A worker elsewhere would know nothing of the context of this test either.
+            runner.run(environment.__aenter__(), context=contextvars.Context())
         except BaseException:
             runner.close()
             raise
