@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 from perdure_runtime import local
+from stores import store_url
 
 FLOWS = """\
 from perdure import activity, sleep, workflow
@@ -193,3 +194,35 @@ def test_following_what_finishes(stored: Path, tmp_path: Path) -> None:
         finally:
             process.kill()
         assert process.returncode in (0, 130)
+
+
+@pytest.mark.parametrize("store", ["postgres", "mysql", "redis"])
+def test_servers_are_verified_and_stepped_through(stored: Path, store: str, tmp_path: Path) -> None:
+    url = store_url(store, tmp_path)
+    flows: Any = sys.modules["stored_flows"]
+
+    async def main() -> None:
+        workflows, activities = [flows.order], [flows.reserve, flows.charge]
+        async with local(url, workflows=workflows, activities=activities) as app:
+            for number in range(55):  # enough for two processes
+                await app.start(flows.order.options(id=f"order-{number}"), number)
+            async with asyncio.timeout(30):
+                for number in range(55):
+                    handle = app.client.handle_by_id(f"order-{number}")
+                    while not (await handle.pending()).timers:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    fits = perdure(stored, "verify", "flows.py", "-b", url, "--jobs", "2", "--json")
+    assert json.loads(fits.stdout)["summary"] == {
+        "fits": 55,
+        "differs": 0,
+        "unknown": 0,
+        "skipped": 0,
+    }
+    differs = perdure(stored, "verify", edited(stored), "-b", url, "--jobs", "2", code=1)
+    assert "55 instances differ in the same way" in differs.stdout
+    assert "(then " in differs.stdout
+    shown = perdure(stored, "debug", "flows.py", "order-7", "-b", url, "--at", "-1", "--json")
+    (waiting,) = json.loads(shown.stdout)["pending"]
+    assert waiting["command"] == "timer of 3600 s"
