@@ -293,6 +293,14 @@ def test_a_result_may_be_waited_for_so_long(perdure_env: SyncEnvironment) -> Non
     assert handle.result().startswith("2025-01-31")
 
 
+def test_a_time_that_was_not_needed_is_forgotten(perdure_env: SyncEnvironment) -> None:
+    handle = perdure_env.start(month)
+    handle.result(timeout=timedelta(days=300))
+    with pytest.raises(WorkflowBlockedError):  # and no jump to an end that nobody waits for
+        perdure_env.run(approval)
+    assert perdure_env.now == datetime(2025, 1, 31, tzinfo=UTC)
+
+
 # --- messages and cancellation ----------------------------------------------------------------
 
 

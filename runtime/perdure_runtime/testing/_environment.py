@@ -78,6 +78,9 @@ class WorkflowParkedError(PerdureError):
 Callback = Callable[[], object]
 """Called at a time; may be ``async``."""
 
+Planned = tuple[int, int, Callback]
+"""When, in which order, and what."""
+
 
 class TestHandle(Handle[R_co]):
     """An instance in a test: to wait for it is to let time jump."""
@@ -104,7 +107,7 @@ class TestHandle(Handle[R_co]):
             return await environment.skip_until(super().result())
         end = environment.clock() + round(as_seconds(timeout, "timeout") * 1e6)
         waiting = asyncio.ensure_future(super().result())
-        environment.call_at(to_datetime(end), lambda: waiting.cancel(_TIMEOUT))
+        planned = environment.plan(end, lambda: waiting.cancel(_TIMEOUT))
         try:
             return await environment.skip_until(waiting)
         except asyncio.CancelledError as error:
@@ -113,6 +116,8 @@ class TestHandle(Handle[R_co]):
                     f"instance {self.id!r} has not finished within {timeout}"
                 ) from None
             raise
+        finally:
+            environment.unplan(planned)
 
     async def update(
         self,
@@ -196,7 +201,7 @@ class Environment(Definitions):
             guard=guard,
             services=services,
         )
-        self._planned: list[tuple[int, int, Callback]] = []
+        self._planned: list[Planned] = []
         self._serials = itertools.count()
         self._waits: dict[asyncio.Future[Any], PerdureError | None] = {}
         self._driver: asyncio.Task[None] | None = None
@@ -284,14 +289,23 @@ class Environment(Definitions):
 
     def call_later(self, delay: Duration, callback: Callback) -> None:
         """Has a function called when so much of the test's time has passed; may be ``async``."""
-        self._plan(self.clock() + round(as_seconds(delay, "delay") * 1e6), callback)
+        self.plan(self.clock() + round(as_seconds(delay, "delay") * 1e6), callback)
 
     def call_at(self, moment: datetime, callback: Callback) -> None:
         """Has a function called at a time; may be ``async``."""
-        self._plan(to_microseconds(moment), callback)
+        self.plan(to_microseconds(moment), callback)
 
-    def _plan(self, at: int, callback: Callback) -> None:
-        heapq.heappush(self._planned, (at, next(self._serials), callback))
+    def plan(self, at: int, callback: Callback) -> Planned:
+        """As :meth:`call_at`, in microseconds; gives what :meth:`unplan` takes."""
+        entry = (at, next(self._serials), callback)
+        heapq.heappush(self._planned, entry)
+        return entry
+
+    def unplan(self, entry: Planned) -> None:
+        """Takes a callback back; nothing happens if it has been called."""
+        if entry in self._planned:
+            self._planned.remove(entry)
+            heapq.heapify(self._planned)
 
     def listen(self, listener: Listener) -> None:
         """Has a function told of everything that starts and ends, once it is committed."""
