@@ -72,20 +72,21 @@ def waiting_lines(tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
     """Where each task waits: ``name at file:line``."""
     lines: list[str] = []
     for task in tasks:
-        line = _waiting_line(task.get_coro())
-        if line:
-            lines.append(f"{task.get_name()} at {line}")
+        frames = waiting_frames(task.get_coro())
+        if frames:
+            code = frames[-1].f_code
+            lines.append(f"{task.get_name()} at {code.co_filename}:{frames[-1].f_lineno}")
     return lines
 
 
-def _waiting_line(awaitable: Any) -> str:
-    """The innermost line of user code on the chain of awaits."""
-    found = ""
+def waiting_frames(awaitable: Any) -> list[FrameType]:
+    """The frames of user code on a chain of awaits, the innermost last."""
+    found: list[FrameType] = []
     while awaitable is not None:
         frame: FrameType | None = getattr(awaitable, "cr_frame", None) or getattr(
             awaitable, "gi_frame", None
         )
         if frame is not None and not is_ours(frame.f_code.co_filename):
-            found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            found.append(frame)
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
     return found

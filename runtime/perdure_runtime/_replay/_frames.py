@@ -10,11 +10,11 @@ import dataclasses
 import reprlib
 import sys
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from .._core import Execution
 from .._core._loop import WorkflowLoop
-from .._core._sources import is_ours
+from .._core._sources import is_ours, waiting_frames
 
 _MOST_TASKS: Final = 100
 _LOOP_CODE: Final = WorkflowLoop.run_ready.__code__
@@ -64,7 +64,7 @@ def tasks(execution: Execution) -> list[tuple[str, bool, list[FrameType]]]:
     found: list[tuple[str, bool, list[FrameType]]] = []
     for task in execution.loop.tasks():
         runs = task is running
-        frames = stack if runs else _waiting_frames(task.get_coro())
+        frames = stack if runs else waiting_frames(task.get_coro())
         if frames:
             found.append((task.get_name(), runs, frames))
     if stack and running is None:
@@ -81,19 +81,6 @@ def _running_frames() -> list[FrameType]:
             found.append(frame)
         frame = frame.f_back
     return [] if frame is None else found[::-1]
-
-
-def _waiting_frames(awaitable: Any) -> list[FrameType]:
-    """The user's functions on a chain of awaits."""
-    found: list[FrameType] = []
-    while awaitable is not None:
-        frame: FrameType | None = getattr(awaitable, "cr_frame", None) or getattr(
-            awaitable, "gi_frame", None
-        )
-        if frame is not None and not is_ours(frame.f_code.co_filename):
-            found.append(frame)
-        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
-    return found
 
 
 def _view(frame: FrameType) -> FrameView:
