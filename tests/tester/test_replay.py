@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import inspect
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +81,36 @@ def test_each_seeded_edit_is_judged_rightly(pair: Pair) -> None:
         assert strict.divergence is not None
         shown = str(result.divergence)
         assert edit.says in shown, shown
+
+
+def _edited_lines(pair: Pair) -> set[int]:
+    """The numbers, in seeded.py, of the lines that an edit removed, added or stands beside."""
+    edit = next(one for one in EDITS if one.name == pair.edit)
+    old, old_first = inspect.getsourcelines(ORIGINALS[PATHS[pair.path][0]].definition.function)
+    new, new_first = inspect.getsourcelines(edit.workflow.definition.function)
+    lines: set[int] = set()
+    for tag, a, b, c, d in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            lines |= set(range(old_first + a, old_first + b))
+            lines |= set(range(new_first + c, new_first + d))
+            if a == b or c == d:  # what was added or removed: the lines next to the gap
+                lines |= {old_first + a, new_first + d, new_first + c}
+    return lines
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [pair for pair in PAIRS if pair.expected == "differs"],
+    ids=lambda pair: f"{pair.edit}-{pair.path}",
+)
+def test_the_report_leads_to_the_line_that_was_edited(pair: Pair) -> None:
+    edit = next(one for one in EDITS if one.name == pair.edit)
+    divergence = replay(history_of(pair.path), edit.workflow).divergence
+    assert divergence is not None
+    named = {int(number) for number in re.findall(r"seeded\.py:(\d+)", str(divergence))}
+    edited = _edited_lines(pair)
+    # A condition that was edited shows in the branch below it.
+    assert any(abs(one - other) <= 3 for one in named for other in edited), str(divergence)
 
 
 def test_there_are_fifty_edits() -> None:

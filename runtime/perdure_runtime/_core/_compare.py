@@ -57,6 +57,9 @@ def describe(command: h.Command) -> str:
         return f"cancellation of {command.instance_id!r} (number {command.number})"
     if isinstance(command, h.PatchRecorded):
         return f"patched({command.id!r}) (number {command.number})"
+    if isinstance(command, h.WorkflowFailed):
+        what = f"{command.failure.type}: {command.failure.message}".partition("\n")[0]
+        return f"workflow failed with {what[:120]} (number {command.number})"
     words = h.tag_of(command).replace("_", " ")
     return f"{words} (number {command.number})"
 

@@ -49,7 +49,7 @@ from ._faults import Fault
 from ._handlers import Handlers, Queries, Updates
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
-from ._sources import Place, brief_line, source_place, waiting_lines
+from ._sources import Place, brief_line, raising_place, source_place, waiting_lines
 from .machines import Completion, Machine, State, TimerMachine
 
 _log: Final = logging.getLogger("perdure.runtime")
@@ -473,6 +473,12 @@ class Execution:
                 ", ".join(running),
             )
 
+    def _end_error(self) -> BaseException | None:
+        main = self._main
+        if self._handler_error is not None or main is None or main.cancelled():
+            return self._handler_error
+        return main.exception()
+
     def fail_by(self, value: object, error: BaseException | None) -> None:
         """A handler of signals has ended; what it raised, the workflow raises."""
         if error is None or isinstance(error, asyncio.CancelledError):
@@ -592,7 +598,10 @@ class Execution:
     def issue(self, command: h.Command) -> None:
         """Records a command of the current turn."""
         self._events.append(cast("h.Issued", command))
-        if not isinstance(command, _ENDS):
+        if isinstance(command, _ENDS):
+            if self.replaying:  # its code has left no frame
+                self._locations[id(command)] = raising_place(self._end_error())
+        else:
             frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
             self._locations[id(command)] = source_place(frame)
         if self.observer is not None:

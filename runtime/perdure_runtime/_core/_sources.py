@@ -68,6 +68,18 @@ def source_place(frame: FrameType | None) -> Place | None:
     return None
 
 
+def raising_place(error: BaseException | None) -> Place | None:
+    """Where user code raised an exception, or let it through."""
+    found: Place | None = None
+    step = error.__traceback__ if error is not None else None
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        if not is_ours(name):
+            found = name, step.tb_lineno
+        step = step.tb_next
+    return found
+
+
 def waiting_lines(tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
     """Where each task waits: ``name at file:line``."""
     lines: list[str] = []

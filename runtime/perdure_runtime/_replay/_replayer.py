@@ -236,6 +236,9 @@ def divergence_of(
     if not location:
         stacks = execution.stacks()
         location = stacks[0].partition(" at ")[2] if stacks else ""
+    if not location:  # it has ended, and left no frame
+        code = execution.workflow.definition.function.__code__
+        location = f"{code.co_filename}:{code.co_firstlineno}"
     found: list[Change] = []
     if fault.reason == "mismatch":
         found = changes(run.turns, speculate(run, turn, fresh))
