@@ -194,3 +194,13 @@ def test_a_worker_that_dies_in_the_middle() -> None:
         assert handle.result() == "done"
         assert begun == ["begun", "begun"]
         assert env.now - before >= timedelta(seconds=15)
+
+
+def test_a_crash_at_a_time() -> None:
+    with SyncEnvironment() as env:
+        env.mock(charge).returns("r")
+        handle = env.start(checkout, 1)
+        inside = env.environment
+        env.call_later(timedelta(minutes=30), inside.crash)
+        assert handle.result() == "shipped for r"
+        assert env.mock(charge).calls == [env.mock(charge).calls[0]]

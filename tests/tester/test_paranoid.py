@@ -17,7 +17,7 @@ from perdure import UsageError, workflow
 from perdure_backends import open_backend
 from perdure_runtime import Worker, local
 from perdure_runtime._replay import _paranoid
-from perdure_runtime.testing import SyncEnvironment, WorkflowParkedError
+from perdure_runtime.testing import Environment, SyncEnvironment, WorkflowParkedError
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,41 @@ def test_a_worker_goes_on_beside_the_checks(tmp_path: Path) -> None:
             return await asyncio.gather(*[app.run(quick, n) for n in range(30)])
 
     assert asyncio.run(main()) == [[f"n{k}" for k in range(n)] for n in range(30)]
+
+
+def test_a_helper_that_has_forgotten_is_told_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_paranoid, "_REMEMBERED", 1)
+
+    async def main() -> None:
+        async with Environment(paranoid=True) as env:
+            both = await asyncio.gather(env.run(steady, 3), env.run(steady, 4))
+            assert [len(one) for one in both] == [3, 4]
+
+    asyncio.run(main())
+
+
+def test_a_script_is_found_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import asyncio
+from perdure import workflow
+from perdure_runtime import local
+
+@workflow
+async def order(names: list[str]) -> list[str]:
+    return list(set(names)) if len(names) > 1 else names
+
+async def main() -> None:
+    async with local(paranoid=True) as app:
+        print(await app.run(order, ["a"]))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("['a']\n", 0), done.stderr
 
 
 def test_a_helper_that_dies_is_started_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,8 +41,12 @@ def main() -> None:
         request = msgspec.msgpack.decode(frame, type=Request)
         for run_id in request.forget:
             kept.pop(run_id, None)
-        records = kept[request.run_id] = kept.get(request.run_id, [])[: request.kept]
+        records = kept.get(request.run_id, [])[: request.kept]
+        if len(records) < request.kept:
+            write_frame(answers, msgspec.msgpack.encode(Reply(missing=True)))
+            continue
         records += request.records
+        kept[request.run_id] = records
         write_frame(answers, msgspec.msgpack.encode(_answer(request, records)))
 
 
@@ -68,9 +72,11 @@ def _answer(request: Request, records: list[bytes]) -> Reply:
         )
     except Exception as error:
         problem = f"it could not be replayed there: {type(error).__name__}: {error}"
-        return Reply(problem, problem)
+        return Reply(message=problem, text=problem)
     found = result.divergence
-    return Reply() if found is None else Reply(found.message, _text(found), found.location)
+    if found is None:
+        return Reply()
+    return Reply(message=found.message, text=_text(found), location=found.location)
 
 
 def _text(found: Divergence) -> str:

@@ -66,8 +66,13 @@ class Request(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """The divergence, in one line and in several; empty when there is none."""
+    """The divergence, in one line and in several; empty when there is none.
 
+    Attributes:
+        missing: it does not have the earlier turns (any more), all are needed.
+    """
+
+    missing: bool = False
     message: str = ""
     text: str = ""
     location: str = ""
@@ -75,6 +80,8 @@ class Reply(msgspec.Struct):
 
 class Paranoid:
     """Has turns replayed elsewhere before they are committed.
+
+    Where the helper can't be asked, the worker logs that, and the turn counts.
 
     Args:
         backend: where earlier turns are read.
@@ -120,11 +127,6 @@ class Paranoid:
             return None  # a stand-in of the test kit
         helper = _helper()
         before = execution.turn - 1
-        records = [record]
-        kept = helper.kept(execution.run_id)
-        if kept != before:
-            kept = 0
-            records = [*await self._records(execution.run_id, before), record]
         request = Request(
             module=home[0],
             file=home[1],
@@ -133,16 +135,17 @@ class Paranoid:
             instance_id=execution.instance_id,
             run_id=execution.run_id,
             started_at=execution.started_at,
-            kept=kept,
-            records=records,
+            kept=before,
+            records=[record],
             forget=[],
             guard=self._guard,
             options=self._options,
         )
-        if self._blocking:
-            reply = helper.ask(request)
-        else:
-            reply = await asyncio.to_thread(helper.ask, request)
+        reply = await self._ask(helper, request)
+        if reply.missing:
+            request.kept = 0
+            request.records = [*await self._records(execution.run_id, before), record]
+            reply = await self._ask(helper, request)
         if not reply.message:
             return None
         return Fault(
@@ -151,6 +154,11 @@ class Paranoid:
             f"another way: {reply.text}",
             {"location": reply.location, "turn": str(execution.turn)},
         )
+
+    async def _ask(self, helper: _Helper, request: Request) -> Reply:
+        if self._blocking:
+            return helper.ask(request)
+        return await asyncio.to_thread(helper.ask, request)
 
     async def _records(self, run_id: str, turns: int) -> list[bytes]:
         found: list[bytes] = []
@@ -212,30 +220,25 @@ class _Helper:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: collections.OrderedDict[str, int] = collections.OrderedDict()
+        self._used: collections.OrderedDict[str, None] = collections.OrderedDict()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def kept(self, run_id: str) -> int:
-        """Turns of a run that the helper has."""
-        return self._kept.get(run_id, 0)
-
     def ask(self, request: Request) -> Reply:
-        """Waits for an answer; a helper that has died is started again, once.
+        """Waits for an answer. The next one is asked of a new process if this one has died.
 
         Raises:
-            InternalError: it died of this very request.
+            InternalError: it has died.
         """
         with self._lock:
-            while len(self._kept) > _REMEMBERED:
-                request.forget.append(self._kept.popitem(last=False)[0])
+            self._used[request.run_id] = None
+            self._used.move_to_end(request.run_id)
+            while len(self._used) > _REMEMBERED:
+                request.forget.append(self._used.popitem(last=False)[0])
             try:
-                reply = self._exchange(request)
+                return self._exchange(request)
             except (OSError, EOFError, msgspec.MsgspecError) as error:
                 self.stop()
                 raise InternalError(f"the process that replays has died: {error}") from error
-            self._kept[request.run_id] = request.kept + len(request.records)
-            self._kept.move_to_end(request.run_id)
-            return reply
 
     def _exchange(self, request: Request) -> Reply:
         process = self.process
@@ -249,7 +252,7 @@ class _Helper:
     def stop(self) -> None:
         """Ends the process."""
         process, self.process = self.process, None
-        self._kept.clear()
+        self._used.clear()
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
