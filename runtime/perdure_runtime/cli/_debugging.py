@@ -274,7 +274,8 @@ class _Screen:
             )
             self._show_source(frame)
             for name, value in frame.variables.items():
-                self._out.print(f"    [cyan]{escape(name)}[/] = {escape(value)}")
+                line = f"    [cyan]{escape(name)}[/] = {escape(value)}"
+                self._out.print(line, no_wrap=True, overflow="ellipsis")
         for one in found.pending:
             place = f" from {_brief_place(one.location)}" if one.location else ""
             self._out.print(
