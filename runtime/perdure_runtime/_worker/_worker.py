@@ -95,6 +95,8 @@ class Worker:
         paranoid: before a turn is committed, the run is replayed from its start in a helper process
             with another hash seed, time zone and locale; where that goes another way, the instance
             is put aside. Costs a replay for each turn: for tests, and for a canary among workers.
+        retention: remove instances that finished so long ago, by a workflow in the store that all
+            workers with this option share (``perdure.retention``); never by default.
 
     Raises:
         RegistrationError: two things with one name, types that can't be converted …
@@ -128,6 +130,7 @@ class Worker:
         guard_allow: Iterable[str] = (),
         history_limit: int | None = 200_000,
         paranoid: bool = False,
+        retention: Duration | None = None,
         services: Services | None = None,
     ) -> None:
         if isinstance(queues, str):
@@ -146,6 +149,16 @@ class Worker:
         if history_limit is not None and history_limit < 1:
             raise InvalidOptionError("history_limit must be 1 or more, or None")
         workflows = list(workflows)
+        self._build = build if build is not None else build_id(workflows)
+        self._retention = None if retention is None else as_seconds(retention, "retention")
+        if self._retention is not None:
+            if self._retention <= 0:
+                raise InvalidOptionError("retention must be more than 0")
+            from .._retention import prune_finished
+            from .._retention import retention as system_workflow
+
+            workflows.append(system_workflow)
+            activities = [*activities, prune_finished]
         self._backend = backend
         self._services = services if services is not None else Services()
         self._middleware = tuple(middleware)
@@ -168,7 +181,6 @@ class Worker:
         self._lease = as_seconds(lease, "lease")
         self._poll = as_seconds(poll_interval, "poll_interval")
         self._drain_timeout = as_seconds(drain_timeout, "drain_timeout")
-        self._build = build if build is not None else build_id(workflows)
         self._on_mismatch = on_mismatch
         self._strict = strict
         self._deadlock = (
@@ -178,6 +190,7 @@ class Worker:
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._retaining: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._pid = 0
 
@@ -236,6 +249,7 @@ class Worker:
         if session is None:
             return
         self._session = None
+        await self._stop_retaining()
         await self._give_all_up(session)
         if self._guard is not None:
             uninstall()
@@ -268,7 +282,24 @@ class Worker:
         await self._begin()
         if self._guard is not None:
             install(self._workflows)
+        if self._retention is not None:
+            self._retaining = self._loop.create_task(self._keep_retention(self._retention))
         return self
+
+    async def _keep_retention(self, age: float) -> None:
+        from .._retention import keep_retention
+
+        client = Client(self._backend, converter=self._registry.converter, services=self._services)
+        while True:
+            try:
+                await keep_retention(client, age, self._queues[0])
+                return
+            except BackendError as error:
+                _log.warning("finished instances are not removed so far: %s", error)
+                await asyncio.sleep(self._poll)
+            except Exception:  # such as codecs that another worker does not have
+                _log.exception("finished instances are not removed by this worker")
+                return
 
     async def __aexit__(
         self,
@@ -423,6 +454,7 @@ class Worker:
         try:
             self._turns.stopping = True
             self._activities.stopping = True
+            await self._stop_retaining()
             await self._stop_loops()
             await self._queries.stop()
             await self._activities.drain(self._drain_timeout)
@@ -439,6 +471,12 @@ class Worker:
             if self._watchdog is not None:
                 self._watchdog.stop()
                 self._watchdog = None
+
+    async def _stop_retaining(self) -> None:
+        starting, self._retaining = self._retaining, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
 
     async def _stop_loops(self) -> None:
         for task in self._loops:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from datetime import timedelta
 
 import click
 from perdure import UsageError
@@ -16,6 +17,7 @@ from .._connect import connect
 from .._loading import load
 from .._worker import Worker
 from ._app import backend_option, run_async
+from ._store import Age
 
 
 def add_to(group: click.Group) -> None:
@@ -38,6 +40,9 @@ def add_to(group: click.Group) -> None:
 @click.option(
     "--paranoid", is_flag=True, help="Replay every turn in another process before it counts."
 )
+@click.option(
+    "--retention", type=Age(), default=None, help="Remove what finished so long ago: 12h, 30d, 8w."
+)
 @click.option("--log-level", default="INFO", show_default=True)
 @click.option("--reload", is_flag=True, help="Restart when source files change (development).")
 @run_async
@@ -54,6 +59,7 @@ async def worker(
     rate: float | None,
     no_guard: bool,
     paranoid: bool,
+    retention: timedelta | None,
     log_level: str,
     reload: bool,
 ) -> None:
@@ -87,6 +93,7 @@ async def worker(
             max_activities_per_second=rate,
             guard=not no_guard,
             paranoid=paranoid,
+            retention=retention,
             exit_when_blocked=True,
         )
         logging.getLogger("perdure.runtime").info(
