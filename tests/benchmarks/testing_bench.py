@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perdure import activity, sleep, workflow
-from perdure_runtime.testing import SyncEnvironment
+from perdure_runtime.testing import Environment, SyncEnvironment, explore_crashes
 
 RUNS = 1000
 
@@ -52,6 +52,27 @@ def jumps() -> None:
         env.run(sleeps, RUNS)
 
 
+def explored() -> int:
+    """Every crash of a workflow with an activity and a timer, and pairs of them."""
+    return explore_crashes(scenario, more=200).runs
+
+
+async def scenario(env: Environment) -> None:
+    await env.run(simple, "x")
+    await env.run(sleeps, 3)
+
+
+def turns(*, paranoid: bool) -> Callable[[], None]:
+    """Runs of a dozen turns, which a helper replays or does not."""
+
+    def work() -> None:
+        with SyncEnvironment(paranoid=paranoid) as env:
+            for _ in range(50):
+                env.run(sleeps, 10)
+
+    return work
+
+
 def seconds(work: Callable[[], None]) -> float:
     """The median of three."""
     taken: list[float] = []
@@ -79,6 +100,11 @@ def main() -> None:
     print(f"{RUNS:,} simple runs in one environment: {seconds(in_one):.2f} s (asked: 1)")
     print(f"{RUNS:,} simple runs, an environment each: {seconds(each_anew):.2f} s")
     print(f"{RUNS:,} jumps of time in one workflow: {seconds(jumps):.2f} s")
+    start = time.perf_counter()
+    runs = explored()
+    print(f"a run under a crash: {(time.perf_counter() - start) / runs * 1000:.1f} ms ({runs})")
+    plain, watched = seconds(turns(paranoid=False)), seconds(turns(paranoid=True))
+    print(f"paranoid: {watched / plain:.1f} times the time of plain turns")
     cost = pytest_seconds() - pytest_seconds("-p", "no:perdure")
     print(f"an unused plugin: {cost * 1000:.0f} ms a run of pytest (asked: 20)")
 
