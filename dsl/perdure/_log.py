@@ -1,4 +1,4 @@
-"""A logger for workflow code: silent while history is replayed.
+"""A logger for workflows and activities: silent while history is replayed.
 
 PYTEST_DONT_REWRITE
 """
@@ -9,13 +9,16 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any, Final
 
+from ._activity_context import activity_context
 from ._context import find_context
 
 
 class WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
     """``logging`` with the instance's fields on each record; nothing is said twice on replay.
 
-    Outside a workflow it is the plain logger ``perdure.workflow``.
+    In a workflow a record has ``instance_id``, ``run_id``, ``workflow``, ``queue`` and ``turn``; in
+    an activity ``instance_id``, ``run_id``, ``activity``, ``number``, ``attempt`` and ``queue``.
+    Elsewhere it is the plain logger ``perdure.workflow``.
     """
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (the standard library's name)
@@ -28,18 +31,34 @@ class WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        """Adds ``instance_id``, ``run_id``, ``workflow`` and ``turn`` to the record."""
-        context = find_context()
-        if context is not None:
-            about = context.info()
-            fields = {
-                "instance_id": about.id,
-                "run_id": about.run_id,
-                "workflow": about.workflow,
-                "turn": about.turn,
-            }
-            kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
+        """Adds what is known of the workflow or activity to the record."""
+        kwargs["extra"] = {**_fields(), **(kwargs.get("extra") or {})}
         return msg, kwargs
+
+
+def _fields() -> dict[str, Any]:
+    context = find_context()
+    if context is not None:
+        about = context.info()
+        return {
+            "instance_id": about.id,
+            "run_id": about.run_id,
+            "workflow": about.workflow,
+            "queue": about.queue,
+            "turn": about.turn,
+        }
+    attempt = activity_context.get(None)
+    if attempt is not None:
+        info = attempt.info()
+        return {
+            "instance_id": info.instance_id,
+            "run_id": info.run_id,
+            "activity": info.activity,
+            "number": info.number,
+            "attempt": info.attempt,
+            "queue": info.queue,
+        }
+    return {}
 
 
 logger: Final = WorkflowLogger(logging.getLogger("perdure.workflow"), {})

@@ -20,6 +20,7 @@ from ._worker import Worker as Worker
 
 # What few programs need is loaded when it is asked for.
 if TYPE_CHECKING:
+    from ._logs import JsonFormatter as JsonFormatter
     from ._replay import Debugger as Debugger
     from ._replay import Divergence as Divergence
     from ._replay import FrameView as FrameView
@@ -42,6 +43,7 @@ _LATER = {
     **dict.fromkeys(("Divergence", "History", "HistoryFileError", "ReplayResult"), "_replay"),
     **dict.fromkeys(("Verified", "Verifier", "read_histories", "replay"), "_replay"),
     **dict.fromkeys(("Debugger", "Moment", "FrameView", "PendingView", "TaskView"), "_replay"),
+    "JsonFormatter": "_logs",
     "write_history": "_replay",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "History",
     "HistoryFileError",
     "InstanceRecord",
+    "JsonFormatter",
     "ListFilter",
     "Local",
     "Moment",

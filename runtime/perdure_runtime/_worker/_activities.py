@@ -248,6 +248,7 @@ class ActivityRunner:
                 task.attempt,
                 failure.type,
                 failure.message,
+                extra=_log_fields(task),
             )
             return h.ActivityFailed(task.number, failure)
         return self._again(task, failure, round(delay * 1e6))
@@ -278,6 +279,7 @@ class ActivityRunner:
             delay / 1e6,
             failure.type,
             failure.message,
+            extra=_log_fields(task),
         )
         return ActivityResult(
             run_id=task.run_id,
@@ -492,6 +494,17 @@ class ActivityRunner:
     def close(self) -> None:
         """Ends the pools."""
         self._pools.close()
+
+
+def _log_fields(task: ActivityTask) -> dict[str, object]:
+    return {
+        "instance_id": task.instance_id,
+        "run_id": task.run_id,
+        "activity": task.name,
+        "number": task.number,
+        "attempt": task.attempt,
+        "queue": task.queue,
+    }
 
 
 def _cancelled_from_outside() -> bool:

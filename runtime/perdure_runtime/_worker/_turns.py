@@ -568,6 +568,13 @@ class Turns:
             fault.reason,
             fault.message,
             exc_info=fault.error if fault.reason == "internal" else None,
+            extra={
+                "instance_id": live.task.instance_id,
+                "run_id": live.run_id,
+                "workflow": live.task.workflow,
+                "turn": live.turn + 1,
+                "reason": fault.reason,
+            },
         )
 
     def _lost(self, live: Live, outcome: CommitOutcome | BaseException) -> None:

@@ -15,6 +15,7 @@ from perdure import UsageError
 
 from .._connect import connect
 from .._loading import load
+from .._logs import JsonFormatter
 from .._worker import Worker
 from ._app import backend_option, run_async
 from ._store import Age
@@ -44,6 +45,9 @@ def add_to(group: click.Group) -> None:
     "--retention", type=Age(), default=None, help="Remove what finished so long ago: 12h, 30d, 8w."
 )
 @click.option("--log-level", default="INFO", show_default=True)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 @click.option("--reload", is_flag=True, help="Restart when source files change (development).")
 @run_async
 async def worker(
@@ -61,6 +65,7 @@ async def worker(
     paranoid: bool,
     retention: timedelta | None,
     log_level: str,
+    log_format: str,
     reload: bool,
 ) -> None:
     """Run a worker for the workflows and activities of MODULE.
@@ -73,6 +78,9 @@ async def worker(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     if reload:
         _run_reloading()
