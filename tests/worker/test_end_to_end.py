@@ -435,7 +435,7 @@ def test_activity_timeouts(run: Run, kind: str) -> None:
 progress: list[Any] = []
 
 
-@activity(heartbeat=0.3, retry=FAST)
+@activity(heartbeat=1.0, retry=FAST)  # long enough to be sent on a busy machine
 async def beats() -> int:
     progress.append(last_heartbeat())
     if activity_info().attempt == 1:

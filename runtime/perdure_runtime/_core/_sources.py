@@ -37,19 +37,17 @@ def is_ours(filename: str) -> bool:
     return found
 
 
-def brief_line(place: Place | None) -> str:
-    """``folder/file.py:12``: what a history keeps of a place."""
-    return f"{_brief(place[0])}:{place[1]}" if place is not None else ""
-
-
-@functools.cache
-def _brief(path: str) -> str:
-    folder, name = os.path.split(path)
-    return f"{os.path.basename(folder)}/{name}" if folder else name
-
-
 Place = tuple[str, int]
 """A file and a line."""
+
+
+@functools.cache  # there are as many as places in the code that issue something
+def brief_line(place: Place | None) -> str:
+    """``folder/file.py:12``: what a history keeps of a place."""
+    if place is None:
+        return ""
+    folder, name = os.path.split(place[0])
+    return f"{os.path.basename(folder)}/{name}:{place[1]}" if folder else f"{name}:{place[1]}"
 
 
 def source_place(frame: FrameType | None) -> Place | None:
