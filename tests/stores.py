@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], int]
 
-STORES = ("memory", "sqlite", "sqlite-memory", "postgres", "mysql", "redis")
+STORES = ("memory", "sqlite", "sqlite-memory", "postgres", "mysql", "redis", "redis-cluster")
 """Names of all kinds."""
 
 _made: set[str] = set()
@@ -55,6 +55,8 @@ def store_url(store: str, folder: Path) -> str:
         return _mysql()
     if store == "redis":
         return _redis()
+    if store == "redis-cluster":
+        return _redis_cluster()
     raise ValueError(store)
 
 
@@ -159,6 +161,19 @@ def _redis() -> str:
         for keys in _chunks(list(client.scan_iter(f"{{{prefix}:*", count=1000))):
             client.unlink(*keys)
     return f"{server}?prefix={prefix}&pool_size=4"
+
+
+def _redis_cluster() -> str:
+    """Three shards on three masters."""
+    import redis
+
+    server = url_of(servers.CLUSTER)
+    prefix = f"test{os.getpid()}"
+    make: Any = getattr(redis.RedisCluster, "from_url")  # noqa: B009  (partly untyped)
+    with make(server.replace("redis+cluster", "redis")) as client:
+        for key in client.scan_iter(f"{{{prefix}:*", count=1000):
+            client.unlink(key)
+    return f"{server}?prefix={prefix}&pool_size=4&shards=3"
 
 
 def _chunks(keys: list[bytes]) -> Iterator[list[bytes]]:

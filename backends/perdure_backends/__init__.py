@@ -12,6 +12,7 @@ from .contract import Liveness as Liveness
 from .contract import Migrating as Migrating
 from .contract import QueueControl as QueueControl
 from .contract import SessionKeeper as SessionKeeper
+from .contract import Sharded as Sharded
 
 __all__ = [
     "Backend",
@@ -20,6 +21,7 @@ __all__ = [
     "Migrating",
     "QueueControl",
     "SessionKeeper",
+    "Sharded",
     "Wakeups",
     "new_id",
     "open_backend",

@@ -51,6 +51,19 @@ class Location(NamedTuple):
         """Where it is, for people: without user, password and options."""
         return f"{self.scheme}://{self.hosts}/{self.path}"
 
+    def at(self, scheme: str, hosts: str, port: int | None = None) -> str:
+        """The same URL elsewhere: with another scheme, and other hosts or one host and port."""
+        from urllib.parse import quote, urlencode
+
+        credentials = ""
+        if self.user is not None or self.password is not None:
+            secret = "" if self.password is None else f":{quote(self.password, safe='')}"
+            credentials = f"{quote(self.user or '', safe='')}{secret}@"
+        if port is not None:
+            hosts = f"[{hosts}]:{port}" if ":" in hosts else f"{hosts}:{port}"
+        query = f"?{urlencode(self.options)}" if self.options else ""
+        return f"{scheme}://{credentials}{hosts}/{quote(self.path)}{query}"
+
     def nodes(self, default_port: int) -> list[tuple[str, int]]:
         """Hosts with their ports.
 
@@ -152,15 +165,8 @@ class Options:
 
     def rest(self) -> str:
         """The URL with the options that were not taken, for a driver that knows them."""
-        from urllib.parse import quote, urlencode
-
-        here = self._location
-        credentials = ""
-        if here.user is not None:
-            secret = "" if here.password is None else f":{quote(here.password, safe='')}"
-            credentials = f"{quote(here.user, safe='')}{secret}@"
-        query = f"?{urlencode(self._left)}" if self._left else ""
-        return f"{here.scheme}://{credentials}{here.hosts}/{quote(here.path)}{query}"
+        here = self._location._replace(options=self._left)
+        return here.at(here.scheme, here.hosts)
 
 
 class _Factory(Protocol):
@@ -176,6 +182,8 @@ _SCHEMES: Final = {
     "mariadb": "mysql",
     "redis": "redis",
     "rediss": "redis",
+    "redis+cluster": "redis",
+    "rediss+cluster": "redis",
 }
 
 _EXTRAS: Final = {"asyncpg": "postgres", "aiomysql": "mysql", "pymysql": "mysql", "redis": "redis"}

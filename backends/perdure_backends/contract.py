@@ -147,6 +147,9 @@ class Backend(Protocol):
     async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
         """Leases instances with unread messages to the session, longest waiting first.
 
+        (A store in shards gives those of one shard before those of another, and begins with
+        another shard each time; see :class:`Sharded`.)
+
         Eligible: running, not suspended, not parked (unless ``claim.parked``), on one of the
         queues, of an offered workflow and version, owned by nobody or by this very session. One
         that the session owns already keeps its token; the answer then brings it up to date. The
@@ -290,6 +293,19 @@ class Liveness(Protocol):
 
     async def list_sessions(self) -> list[SessionRecord]:
         """Sessions, the oldest first."""
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """Optional: instances are spread over parts that know nothing of each other.
+
+    What is ordered by time is so within each of them.
+    """
+
+    @property
+    def shards(self) -> Sequence[Backend]:
+        """The parts."""
         ...
 
 

@@ -137,7 +137,7 @@ async def yardsticks_mysql() -> tuple[float, float]:
 
 async def yardsticks_redis() -> tuple[float, float]:
     """Scripts that write one key a second, on one connection and on 16."""
-    from perdure_backends.redis._database import make_client
+    from perdure_backends.redis._server import make_client
 
     made = [make_client(os.environ[servers.REDIS], 1, 30) for _ in range(16)]
     script = "return redis.call('SET', KEYS[1], ARGV[1])"

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from perdure import Signal, UsageError, activity, activity_info, sleep, workflow
+from perdure_runtime._guard import installed
 from perdure_runtime.testing import (
     CrashFoundError,
     CrashRun,
@@ -84,6 +85,15 @@ def test_a_sound_scenario_survives_all() -> None:
     explored = explore_crashes(checking(idempotent=True), more=40, seed=3)
     assert explored.calls["commit"] == 4
     assert explored.runs == 4 * 4 + 1 + 40
+
+
+def test_nothing_is_left_behind() -> None:
+    """The guard neither: the crash behind the last commit comes when the scenario is over."""
+    before = installed()
+    explore_crashes(checking(idempotent=True), more=20)
+    with pytest.raises(CrashFoundError):
+        explore_crashes(checking(idempotent=False))
+    assert installed() is before
 
 
 def test_a_charge_that_is_made_twice_is_found_and_reproduced() -> None:

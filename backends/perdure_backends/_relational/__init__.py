@@ -16,6 +16,8 @@ from ._database import Look as Look
 from ._database import Write as Write
 from ._pools import LoopPools as LoopPools
 from ._pools import opened as opened
+from ._posting import Posted as Posted
+from ._posting import Waiting as Waiting
 from ._rows import ACTIVITY_MUTABLE as ACTIVITY_MUTABLE
 from ._rows import RUN_COLUMNS as RUN_COLUMNS
 from ._rows import RUN_FIXED as RUN_FIXED
@@ -29,7 +31,9 @@ __all__ = [
     "Link",
     "Look",
     "LoopPools",
+    "Posted",
     "RelationalBackend",
+    "Waiting",
     "Write",
     "opened",
 ]

@@ -49,8 +49,9 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _control, _looking, _queries, _turns
+from . import _activities, _control, _delivering, _looking, _queries, _turns
 from ._database import ConflictError, Database, Look
+from ._posting import Posted, Waiting, decode_posted
 from ._unit import Unit
 
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class RelationalBackend:
         migrate: create or update the schema when opened.
         version, oldest_reader: schema that this code writes, and the oldest code that can use it.
         clock: microseconds since the epoch, in place of the server's; for tests.
+        wakeups: those of the store of which this is a shard.
     """
 
     def __init__(
@@ -98,12 +100,15 @@ class RelationalBackend:
         migrate: bool,
         version: int,
         clock: Callable[[], int] | None = None,
+        wakeups: Wakeups | None = None,
     ) -> None:
         self._database = database
         self._migrate = migrate
         self._version = version
         self._clock = clock
-        self._wakeups = Wakeups()
+        self._wakeups = wakeups or Wakeups()
+        self.relay: Callable[[set[str] | None], Awaitable[None]] | None = None
+        """Relays what instances have posted (``None``: what anybody may) to other shards."""
         self._opened = False
         self._offset = 0
         self._serials = range(0)
@@ -226,7 +231,13 @@ class RelationalBackend:
                 self._serials = range(row[0], row[0] + row[1])
             link = await self._database.link()
             try:
-                unit = Unit(link, self._now(), self._next_serial, limits=self._limits)
+                unit = Unit(
+                    link,
+                    self._now(),
+                    self._next_serial,
+                    limits=self._limits,
+                    database=self._database,
+                )
                 result = await step(unit)
                 await link.finish(unit.writes(), staged=unit.staged())
             except ConflictError as error:
@@ -241,6 +252,8 @@ class RelationalBackend:
                 await link.abandon()
                 raise
             self._tell(unit)
+            if unit.posted and self.relay is not None:
+                await self.relay(unit.posted)
             return result
         raise BackendUnavailableError("unreachable")
 
@@ -266,6 +279,21 @@ class RelationalBackend:
         self._wakeups.notify(*topics)
         if finished is None or finished:
             self._wakeups.notify_finished(finished)
+
+    # --- to and from other shards
+
+    async def posted(self) -> list[Waiting]:
+        """What was posted here for other shards, in order."""
+        rows = await self._database.posted()
+        return [Waiting(number, due, decode_posted(item)) for number, due, item in rows]
+
+    async def deliver(self, items: Sequence[Posted]) -> list[bytes | None]:
+        """Takes in what was posted in another shard; gives what answers the senders."""
+        return await self._change(lambda unit: _delivering.deliver(unit, items))
+
+    async def take_out(self, done: Sequence[tuple[Waiting, bytes | None]]) -> None:
+        """Forgets what was delivered, and gives the senders their answers."""
+        await self._change(lambda unit: _delivering.take_out(unit, done))
 
     # --- glances
 
@@ -429,6 +457,8 @@ class RelationalBackend:
             fired, timed_out = await self._change(lambda unit: _control.do_what_is_due(unit, limit))
         if look.forgotten:
             await self._database.fetch("forget_queries", now=look.now)
+        if look.posted and self.relay is not None:
+            await self.relay(None)
         for lost_id, build, proven in self._lost_sessions(look, session_id):
             lose = functools.partial(
                 _control.lose_session, session_id=lost_id, build=build, proven=proven
@@ -438,7 +468,7 @@ class RelationalBackend:
         times: list[int | None] = []
         if look.limits and look.waiting:
             times = await self._limited(look.now)
-        if look.due or look.forgotten or lost:
+        if look.due or look.forgotten or look.posted or lost:
             look = await self.glance()
         times.append(look.next_due)
         return SweepReport(
@@ -538,3 +568,9 @@ class RelationalBackend:
     async def list_instances(self, filter: ListFilter, after: str | None, limit: int) -> ListPage:
         """See :meth:`Listing.list_instances`."""
         return await _looking.list_instances(self._database, filter, after, limit)
+
+    async def list_from(
+        self, filter: ListFilter, after: str | None, limit: int
+    ) -> list[tuple[str, InstanceRecord]]:
+        """Instances as :meth:`list_instances` gives them, each with the cursor behind it."""
+        return await _looking.list_from(self._database, filter, after, limit)

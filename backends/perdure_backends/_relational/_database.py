@@ -38,6 +38,7 @@ class Look(NamedTuple):
         next_due: when the next thing comes due.
         sessions: all sessions, as (id, build, expires_at).
         unlocked: ids of sessions whose session lock is free now.
+        posted: something waits for being relayed to another shard, by anybody.
     """
 
     now: int
@@ -50,8 +51,9 @@ class Look(NamedTuple):
     forgotten: bool
     limits: bool
     next_due: int | None
-    sessions: tuple[tuple[str, str, int], ...] = ()
-    unlocked: frozenset[str] = frozenset()
+    sessions: tuple[tuple[str, str, int], ...]
+    unlocked: frozenset[str]
+    posted: bool
 
 
 class Link(Protocol):
@@ -90,6 +92,19 @@ class Database(Protocol):
     @property
     def largest(self) -> int:
         """Bytes that one value, and one unit of work, may have."""
+        ...
+
+    @property
+    def others(self) -> Sequence[int]:
+        """Numbers of the other shards, where the store has several."""
+        ...
+
+    def is_here(self, instance_id: str) -> bool:
+        """Whether an instance lies here, and not in another shard."""
+        ...
+
+    async def posted(self) -> list[Any]:
+        """What was posted for other shards, as (number, due, item), in order."""
         ...
 
     async def open(self) -> None:

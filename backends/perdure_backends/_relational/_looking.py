@@ -68,11 +68,19 @@ async def list_instances(
     database: Database, filter: ListFilter, after: str | None, limit: int
 ) -> ListPage:
     """See :meth:`Listing.list_instances`."""
+    found = await list_from(database, filter, after, limit + 1)
+    page = found[:limit]
+    following = page[-1][0] if len(found) > limit and page else None
+    return ListPage(instances=tuple(record for _, record in page), after=following)
+
+
+async def list_from(
+    database: Database, filter: ListFilter, after: str | None, limit: int
+) -> list[tuple[str, InstanceRecord]]:
+    """Instances, each with the cursor that continues behind it."""
     start: tuple[int, int] | None = None
     if after is not None:
         at, _, serial = after.partition(".")
         start = (int(at), int(serial))
-    rows = await database.list_runs(filter, start, limit + 1)
-    page = [tuple(row) for row in rows[:limit]]
-    following = f"{page[-1][6]}.{page[-1][19]}" if len(rows) > limit and page else None
-    return ListPage(instances=tuple(map(instance_record, page)), after=following)
+    rows = await database.list_runs(filter, start, limit)
+    return [(f"{row[6]}.{row[19]}", instance_record(tuple(row))) for row in rows]

@@ -11,8 +11,9 @@ from perdure import Failure
 from .._policies import child_ended
 from .._stored import Policy, encode_failure, encode_headers, encode_policy, new_deadline
 from .._wakeups import ACTIVITIES, TURNS
-from ..history import CancelRequested, Parent, encode_event
+from ..history import CancelRequested, encode_event
 from ..records import Continuation, NewActivity, Park, StartRequest, Status
+from ._posting import post_continuation, post_end, post_to_parent
 from ._rows import Activity, Run
 from ._unit import Unit
 
@@ -177,13 +178,19 @@ async def continue_as_new(
         closes_with=closes_with,
     )
     new.has_children = 1 if children else 0
+    if run.has_children and unit.others:
+        new.has_children = 1
+        post_continuation(unit, run, following.run_id)
 
 
-async def tell_parent(unit: Unit, parent_run: str | None, entry: bytes | None) -> None:
+async def tell_parent(unit: Unit, run: Run, entry: bytes | None) -> None:
     """Puts the outcome of a sub-workflow into its parent's inbox."""
-    if parent_run is None or entry is None:
+    if run.parent is None or entry is None:
         return
-    parent = await unit.run(parent_run)
+    if not unit.is_here(run.parent.instance_id):
+        post_to_parent(unit, run, run.parent, entry)
+        return
+    parent = await unit.run(run.parent.run_id)
     if parent is not None and parent.running:
         accept(unit, parent, entry, carried=False)
 
@@ -193,11 +200,17 @@ async def close_children(unit: Unit, run: Run) -> None:
     if not run.has_children:
         return
     for child in await unit.children(run.run_id):
-        if child.parent_close == "terminate":
-            await terminate(unit, child, "its parent has ended")
-        elif child.parent_close == "cancel":
-            entry = encode_event(CancelRequested("its parent has ended"))
-            accept(unit, child, entry, carried=True)
+        await close_child(unit, child)
+    post_end(unit, run)
+
+
+async def close_child(unit: Unit, child: Run) -> None:
+    """Treats one child of an ended run."""
+    if child.parent_close == "terminate":
+        await terminate(unit, child, "its parent has ended")
+    elif child.parent_close == "cancel":
+        entry = encode_event(CancelRequested("its parent has ended"))
+        accept(unit, child, entry, carried=True)
 
 
 async def terminate(unit: Unit, run: Run, reason: str) -> None:
@@ -209,7 +222,6 @@ async def terminate(unit: Unit, run: Run, reason: str) -> None:
 async def end_from_outside(unit: Unit, run: Run, status: Status, failure: Failure) -> None:
     """Ends a run without its code; parent and children are told."""
     finish(unit, run, status, failure=failure)
-    parent: Parent | None = run.parent
-    if parent is not None:
-        await tell_parent(unit, parent.run_id, child_ended(parent, failure, status.value))
+    if run.parent is not None:
+        await tell_parent(unit, run, child_ended(run.parent, failure, status.value))
     await close_children(unit, run)

@@ -35,6 +35,7 @@ from ..records import (
     TurnCommit,
     TurnTask,
 )
+from ._posting import post_to_instance, receiver_of
 from ._rows import Run
 from ._steps import (
     accept,
@@ -248,9 +249,12 @@ async def _load_concerned(unit: Unit, commits: Sequence[TurnCommit]) -> None:
             continue
         keys += [(run.serial, one.number) for one in item.settled]
         keys += [(run.serial, one.number) for one in item.cancelled_activities]
-        if item.finish is not None and item.finish.to_parent is not None and run.parent_run:
-            parents.add(run.parent_run)
+        parent = run.parent
+        if item.finish is not None and parent is not None and unit.is_here(parent.instance_id):
+            parents.add(parent.run_id)
         for out in item.outbox:
+            if not unit.is_here(receiver_of(out)):
+                continue
             if isinstance(out, ChildStart):
                 instances.add(out.request.instance_id)
             else:
@@ -346,16 +350,23 @@ async def _cancel_activity(unit: Unit, run: Run, cancel: CancelActivity) -> None
 
 
 async def _relay(unit: Unit, sender: Run, out: ChildStart | Delivery) -> None:
-    """Delivers within the transaction: it has locked both instances."""
-    if isinstance(out, ChildStart):
-        outcome = await _start_with_messages(unit, out.request)
-        if outcome.result not in (StartResult.CREATED, StartResult.REPEATED):
-            accept(unit, sender, out.refused, carried=False)
+    """Delivers within the transaction, which has locked both instances; or posts it."""
+    if not unit.is_here(receiver_of(out)):
+        post_to_instance(unit, sender, out)
         return
-    result = await send_one(unit, out.message)
-    answer = out.accepted if result is SendResult.ACCEPTED else out.refused
+    answer = await relay(unit, out)
     if answer is not None:
         accept(unit, sender, answer, carried=False)
+
+
+async def relay(unit: Unit, out: ChildStart | Delivery) -> bytes | None:
+    """Delivers; gives the entry that answers the sender, if one does."""
+    if isinstance(out, ChildStart):
+        outcome = await _start_with_messages(unit, out.request)
+        begun = outcome.result in (StartResult.CREATED, StartResult.REPEATED)
+        return None if begun else out.refused
+    result = await send_one(unit, out.message)
+    return out.accepted if result is SendResult.ACCEPTED else out.refused
 
 
 async def _finish(unit: Unit, run: Run, end: Finish) -> None:
@@ -376,5 +387,5 @@ async def _finish(unit: Unit, run: Run, end: Finish) -> None:
         await continue_as_new(unit, run, base, following)
         return
     finish(unit, run, end.status, result=end.result, failure=end.failure)
-    await tell_parent(unit, run.parent_run, end.to_parent)
+    await tell_parent(unit, run, end.to_parent)
     await close_children(unit, run)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from .._policies import Bucket
 from .._stored import bucket_of
 from ..history import Parent
-from ._database import Link, Write
+from ._database import Database, Link, Write
 from ._rows import Activity, Run
 
 _STATEMENTS: Final = (
@@ -43,16 +43,27 @@ class Unit:
         link: the connection.
         now: the store's time.
         next_serial: numbers for new runs.
+        limits: queues may have limits.
+        database: says which instances lie elsewhere.
     """
 
     def __init__(
-        self, link: Link, now: int, next_serial: Callable[[], Awaitable[int]], *, limits: bool
+        self,
+        link: Link,
+        now: int,
+        next_serial: Callable[[], Awaitable[int]],
+        *,
+        limits: bool,
+        database: Database,
     ) -> None:
         self.fetch = link.fetch
+        self.is_here = database.is_here
+        self.others = database.others
         self.now = now
         self.limits = limits
         self.topics: set[str] = set()
         self.finished: list[str] = []
+        self.posted: set[str] = set()
         self.earliest: int | None = None
         self._next_serial = next_serial
         self._runs: dict[int, Run] = {}

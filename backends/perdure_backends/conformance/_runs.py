@@ -292,6 +292,7 @@ async def listing_pages_are_stable(t: Harness) -> None:
         return
     for i in range(25):
         await t.start(f"i{i:02}", workflow="even" if i % 2 == 0 else "odd")
+        t.clock.advance(0.001)
     seen: list[str] = []
     after: str | None = None
     while True:
@@ -306,3 +307,20 @@ async def listing_pages_are_stable(t: Harness) -> None:
         ListFilter(workflow="odd", id_prefix="i0", states=("running",)), None, 100
     )
     expect([r.instance_id for r in odd.instances], ["i09", "i07", "i05", "i03", "i01"], "filter")
+
+
+@case
+async def instances_of_one_moment_are_listed_once_each(t: Harness) -> None:
+    if not isinstance(t.backend, Listing):
+        return
+    for i in range(25):
+        await t.start(f"i{i:02}")
+    seen: list[str] = []
+    after: str | None = None
+    while True:
+        page = await t.backend.list_instances(ListFilter(), after, 4)
+        seen.extend(record.instance_id for record in page.instances)
+        after = page.after
+        if after is None:
+            break
+    expect(sorted(seen), [f"i{i:02}" for i in range(25)], "each once, in whatever order")

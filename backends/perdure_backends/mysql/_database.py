@@ -90,6 +90,19 @@ class MysqlDatabase:
 
     # --- connections
 
+    @property
+    def others(self) -> Sequence[int]:
+        """See :attr:`Database.others`: a database is not divided."""
+        return ()
+
+    def is_here(self, instance_id: str) -> bool:
+        """See :meth:`Database.is_here`."""
+        return True
+
+    async def posted(self) -> list[Any]:
+        """See :meth:`Database.posted`."""
+        return []
+
     async def open(self) -> None:
         """See :meth:`Database.open`."""
         self._pools.open()
@@ -224,7 +237,8 @@ class MysqlDatabase:
         unlocked = frozenset(one for one, _, _, free in known if free)
         times = [at for at in (*shown[9:], *(expires for _, _, expires in sessions)) if at]
         flags = map(bool, shown[1:9])
-        return Look._make((int(shown[0]), *flags, min(times, default=None), sessions, unlocked))
+        next_due = min(times, default=None)
+        return Look._make((int(shown[0]), *flags, next_due, sessions, unlocked, False))
 
     # --- the schema
 

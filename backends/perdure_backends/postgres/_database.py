@@ -119,6 +119,19 @@ class PostgresDatabase:
 
     # --- connections
 
+    @property
+    def others(self) -> Sequence[int]:
+        """See :attr:`Database.others`: a database is not divided."""
+        return ()
+
+    def is_here(self, instance_id: str) -> bool:
+        """See :meth:`Database.is_here`."""
+        return True
+
+    async def posted(self) -> list[Any]:
+        """See :meth:`Database.posted`."""
+        return []
+
     async def open(self) -> None:
         """See :meth:`Database.open`."""
         self._pools.open()
@@ -223,7 +236,7 @@ class PostgresDatabase:
         (row,) = await self.fetch("look", now=now, since=since)
         *shown, ids, builds, expiries, unlocked = row
         sessions = tuple(zip(ids, builds, expiries, strict=True))
-        return Look._make((*shown, sessions, frozenset(unlocked)))
+        return Look._make((*shown, sessions, frozenset(unlocked), False))
 
     # --- the schema
 

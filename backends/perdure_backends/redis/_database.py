@@ -1,4 +1,4 @@
-"""The driver's side: clients, scripts, what this process knows, publish and subscribe, errors.
+"""One shard on a Redis server: its keys, reading, and what this process knows because it wrote it.
 
 PYTEST_DONT_REWRITE
 """
@@ -6,39 +6,27 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import json
-import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from importlib.resources import files
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
-import redis.asyncio as driver
-import redis.exceptions as errors
-from perdure import (
-    BackendError,
-    BackendFormatError,
-    BackendFullError,
-    BackendUnavailableError,
-    SchemaVersionError,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from perdure import BackendFormatError
 
-from .._relational import Link, Look, LoopPools, opened
-from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
+from .._relational import Link, Look
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from ._keys import Keys
 from ._link import RedisLink
+from ._nodes import Nodes
 from ._rows import ACTIVITY, RUN, decode_activity, decode_run, scored
+from ._server import RedisServer, Wake, slot_of
 
-T = TypeVar("T")
+Guard: TypeAlias = tuple[str, str, Any]
+"""Kind, key and field of a value that must be as it was."""
 
-_log: Final = logging.getLogger("perdure.backends")
+Guards: TypeAlias = Mapping[Guard, Any]
 
 CODE_VERSION: Final = 1
 """The layout of keys that this code writes."""
@@ -49,17 +37,10 @@ OLDEST_READER: Final = 1
 _LARGEST: Final = 256 * 1024 * 1024
 """Bytes of one value; the server's limit is 512 MB."""
 
-_LEAST: Final = (6, 2)
 _SERIALS: Final = 4096
 _KNOWN: Final = 20_000
 """Rows that are kept in memory because this process wrote them last."""
 
-_HALF_MADE: Final = 2.0
-"""Seconds for which a connection that nobody waits for any more may still be made."""
-
-_TOLD_RUNS: Final = 100
-_TELL_PAUSE: Final = 0.001
-_LISTEN_PAUSE: Final = 0.5
 _PAGE: Final = 500
 _LEASE_COLUMN: Final = 3
 
@@ -69,57 +50,31 @@ _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _NONE: Final[dict[int, bytes]] = {}
 
 
-def _load_scripts() -> dict[str, tuple[str, str]]:
-    """The scripts and their hashes, by name."""
-    found: dict[str, tuple[str, str]] = {}
-    for item in files(__package__ or "").joinpath("scripts").iterdir():
-        if item.name.endswith(".lua"):
-            text = item.read_text(encoding="utf-8")
-            digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            found[item.name.removesuffix(".lua")] = (text, digest)
-    return found
-
-
-SCRIPTS: Final = _load_scripts()
-
-
 class RedisDatabase:
-    """Our keys on a Redis server.
+    """One shard of our keys.
 
     Args:
-        make_client: a client on the running event loop.
-        shown: where it is, without secrets.
-        prefix: what our keys begin with.
-        own: whether clients are ours to close.
-        timeout: seconds that one round trip may take.
+        server: where they are.
+        shard: its number, from 0.
+        shards: how many the store has.
     """
 
-    def __init__(
-        self,
-        make_client: Callable[[], Any],
-        *,
-        shown: str,
-        prefix: str,
-        own: bool,
-        timeout: float,
-    ) -> None:
-        self._timeout = timeout
-        self._make_client = make_client
-        self._shown = shown
-        self._own = own
-        self.keys = Keys(prefix, 0)
-        self.name = secrets.token_hex(8)
-        self._clients = LoopPools(self._make, self._close, self._close, shown)
-        self._channel = f"{prefix}:wakeups"
+    def __init__(self, server: RedisServer, *, shard: int = 0, shards: int = 1) -> None:
+        self._server = server
+        self._shard = shard
+        self._shards = shards
+        self._others = tuple(number for number in range(shards) if number != shard)
+        self._shown = server.shown
+        self.name = server.name
+        self.keys = Keys(server.prefix, shard)
+        self.first = self.keys if shard == 0 else Keys(server.prefix, 0)
+        """Keys of the first shard, which keeps what all of them share."""
+        self._slot = slot_of(self.keys.meta)
+        self._first_slot = slot_of(self.first.meta)
         self._runs: dict[int, tuple[int, list[Any]]] = {}
         self._ids: dict[str, int] = {}
         self._activities: dict[int, dict[int, bytes]] = {}
         self._activity_count = 0
-        self._connecting: set[asyncio.Future[Any]] = set()
-        self._listener: asyncio.Task[None] | None = None
-        self._teller: asyncio.Task[None] | None = None
-        self._to_tell: set[str] = set()
-        self._ended: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -136,123 +91,55 @@ class RedisDatabase:
         """See :attr:`Database.largest`."""
         return _LARGEST
 
-    # --- the client
+    @property
+    def others(self) -> Sequence[int]:
+        """See :attr:`Database.others`."""
+        return self._others
+
+    def is_here(self, instance_id: str) -> bool:
+        """See :meth:`Database.is_here`."""
+        return shard_of(instance_id, self._shards) == self._shard
 
     async def open(self) -> None:
         """See :meth:`Database.open`."""
-        self._clients.open()
-        client = await self._clients.get()
-        async with self._mapped():
-            server = await client.info("server")
-            memory = await client.info("memory")
-        version = str(server["redis_version"])
-        if tuple(int(part) for part in version.split(".")[:2]) < _LEAST:
-            raise BackendError(f"{self._shown} is Redis {version}; 6.2 or later is needed")
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
-        if policy.startswith("allkeys"):
-            raise BackendError(
-                f"{self._shown} has maxmemory-policy {policy}: when memory runs short the server "
-                "would throw parts of histories away; set it to noeviction"
-            )
-
-    async def _make(self) -> Any:
-        return self._make_client()
-
-    async def _close(self, client: Any) -> None:
-        if self._own:
-            await client.aclose()
+        await self._server.open()
 
     async def aclose(self) -> None:
         """See :meth:`Database.aclose`."""
-        tasks = [task for task in (self._listener, self._teller) if task is not None]
-        self._listener = self._teller = None
-        for task in tasks:
-            task.cancel()
-        here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
-        if here:
-            await asyncio.wait(here)
-        # A connection that is being made now would be open behind the back of its closed pool.
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _HALF_MADE
-        while made := [one for one in self._connecting if one.get_loop() is loop]:
-            if loop.time() >= until:
-                break
-            await asyncio.wait(made, timeout=until - loop.time())
-        await self._clients.aclose()
-
-    @contextlib.asynccontextmanager
-    async def _mapped(self) -> AsyncGenerator[None]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except (errors.RedisError, OSError, TimeoutError) as error:
-            raise map_error(error, self._shown) from error
-
-    async def _talk(self, client: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
-        """Talks to the server. While a connection may have to be made, a cancellation waits:
-
-        the driver would leave it open half-made.
-        """
-        async with self._mapped():
-            if getattr(client.connection_pool, "_available_connections", None):
-                return await talk(client)
-            talking = asyncio.ensure_future(talk(client))
-            self._connecting.add(talking)
-            talking.add_done_callback(self._connecting.discard)
-            try:
-                return await asyncio.shield(talking)
-            except asyncio.CancelledError:
-                # A server that was stopped in the middle of it may never answer.
-                await asyncio.wait([talking], timeout=_HALF_MADE)
-                talking.cancel()
-                await asyncio.wait([talking], timeout=_HALF_MADE)
-                if talking.done() and not talking.cancelled():
-                    talking.exception()  # seen
-                raise
+        await self._server.aclose()
 
     async def pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Answers to reading commands, in one round trip; they may see different moments."""
-        if not commands:
-            return []
+        """See :meth:`RedisServer.pipeline`."""
+        return await self._server.pipeline(self._slot, commands)
 
-        async def talk(client: Any) -> list[Any]:
-            if len(commands) == 1:
-                return [await client.execute_command(*commands[0])]
-            async with client.pipeline(transaction=False) as pipe:
-                for command in commands:
-                    pipe.execute_command(*command)
-                answers: list[Any] = await pipe.execute()
-                return answers
+    async def pipeline_of_first(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The same for keys of the first shard."""
+        return await self._server.pipeline(self._first_slot, commands)
 
-        return await self._talk(await self._clients.get(), talk)
+    async def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """See :meth:`RedisServer.run_script`."""
+        return await self._server.run_script(self._slot, name, keys, args)
 
-    async def run_script(
-        self, name: str, keys: Sequence[str], args: Sequence[Any], client: Any = None
-    ) -> Any:
-        """Runs a script by its hash; one that the server has forgotten is loaded again."""
-
-        text, digest = SCRIPTS[name]
-
-        async def talk(client: Any) -> Any:
-            parts = (len(keys), *keys, *args)
-            try:
-                return await client.execute_command("EVALSHA", digest, *parts)
-            except errors.NoScriptError:
-                return await client.execute_command("EVAL", text, *parts)
-
-        return await self._talk(client or await self._clients.get(), talk)
-
-    async def apply(
-        self, guards: Mapping[tuple[str, str, Any], Any], commands: Sequence[tuple[Any, ...]]
-    ) -> tuple[str, str, Any] | None:
+    async def apply(self, guards: Guards, commands: Sequence[tuple[Any, ...]]) -> Guard | None:
         """Writes if all guards hold; else the first that does not."""
+        return await self._apply(self._slot, self.keys, guards, commands)
+
+    async def apply_to_first(
+        self, guards: Guards, commands: Sequence[tuple[Any, ...]]
+    ) -> Guard | None:
+        """The same for keys of the first shard."""
+        return await self._apply(self._first_slot, self.first, guards, commands)
+
+    async def _apply(
+        self, slot: int, keys: Keys, guards: Guards, commands: Sequence[tuple[Any, ...]]
+    ) -> Guard | None:
         args: list[Any] = [len(guards)]
         for (kind, key, field), expected in guards.items():
             args += (kind, key, field, "" if expected is None else expected)
         for command in commands:
             args.append(len(command))
             args += command
-        failed: int = await self.run_script("apply", [self.keys.meta], args)
+        failed: int = await self._server.run_script(slot, "apply", [keys.meta, keys.nothing], args)
         return list(guards)[failed - 1] if failed else None
 
     # --- what this process knows because it wrote it
@@ -460,7 +347,7 @@ class RedisDatabase:
         return [(one, *_decode(row)) for one, row in zip(ids, stored, strict=True) if row]
 
     async def _queue_limits(self) -> list[Any]:
-        (rows,) = await self.pipeline([("HGETALL", self.keys.limits)])
+        (rows,) = await self.pipeline_of_first([("HGETALL", self.first.limits)])
         return sorted((queue.decode(), *_decode(row)) for queue, row in rows.items())
 
     async def _limited_and_waiting(self, now: int) -> list[Any]:
@@ -483,7 +370,7 @@ class RedisDatabase:
             "look",
             [
                 *(keys.ready, keys.suspects, keys.offered, keys.open, keys.due, keys.queries),
-                *(keys.limits, keys.expiries, keys.parked, keys.sessions),
+                *(keys.limits, keys.expiries, keys.parked, keys.sessions, keys.outbox_due),
             ],
             ["" if now is None else now, since],
         )
@@ -493,7 +380,22 @@ class RedisDatabase:
             (name.decode(), builds[name], end) for name, end in scored(ends) if name in builds
         )
         due = None if next_due is None else int(next_due)
-        return Look._make((int(time), *map(bool, counts), due, sessions, frozenset[str]()))
+        *seen, posted = map(bool, counts)
+        return Look._make((int(time), *seen, due, sessions, frozenset[str](), posted))
+
+    # --- what is on its way to other shards
+
+    async def posted(self) -> list[Any]:
+        """See :meth:`Database.posted`."""
+        (members,) = await self.pipeline([("ZRANGE", self.keys.outbox_due, 0, -1, "WITHSCORES")])
+        waiting = sorted((int(name), due) for name, due in scored(members))
+        found: list[Any] = []
+        for start in range(0, len(waiting), _PAGE):
+            page = waiting[start : start + _PAGE]
+            command = ("HMGET", self.keys.outbox, *(number for number, _ in page))
+            (items,) = await self.pipeline([command])
+            found += [(*one, item) for one, item in zip(page, items, strict=True) if item]
+        return found
 
     # --- queries, which belong to runs but change nothing of theirs
 
@@ -527,11 +429,12 @@ class RedisDatabase:
         await self.pipeline(
             [
                 ("HSETNX", meta, "incarnation", secrets.token_hex(8)),
-                ("HSETNX", meta, "shards", 1),
+                ("HSETNX", meta, "shards", self._shards),
                 ("HSET", meta, "oldest_reader", OLDEST_READER),
                 ("HSET", meta, "schema_version", CODE_VERSION),
             ]
         )
+        await self.stored_version()  # somebody else may have been first, with other shards
         return [f"layout {CODE_VERSION}"]
 
     def planned(self, version: int) -> list[tuple[str, str]]:
@@ -546,15 +449,21 @@ class RedisDatabase:
                 f"{self._shown}: the key {self.keys.meta} is somebody else's; choose another "
                 "prefix with ?prefix="
             )
-        command = ("HMGET", self.keys.meta, "schema_version", "oldest_reader")
-        ((version, oldest),) = await self.pipeline([command])
+        command = ("HMGET", self.keys.meta, "schema_version", "oldest_reader", "shards")
+        ((version, oldest, shards),) = await self.pipeline([command])
+        if shards is not None and int(shards) != self._shards:
+            raise BackendFormatError(
+                f"{self._shown}: the store was created with {int(shards)} shards, not "
+                f"{self._shards}; their number is fixed: write ?shards={int(shards)}"
+            )
         return int(version or 0), int(oldest or 0)
 
     # --- sessions
 
     async def keeper(self, session_id: str, clock: Callable[[], int] | None) -> SessionKeeper:
         """See :meth:`Database.keeper`."""
-        return _Keeper(self, session_id, clock, self._make_client(), own=self._own)
+        nodes = self._server.make_nodes()
+        return _Keeper(self, session_id, clock, nodes, own=self._server.own)
 
     async def hold(self, session_id: str) -> None:
         """See :meth:`Database.hold`: Redis has no locks that end with a connection."""
@@ -562,57 +471,21 @@ class RedisDatabase:
     async def let_go(self, session_id: str) -> None:
         """See :meth:`Database.let_go`."""
 
-    async def renew(self, session_id: str, now: int | None, client: Any) -> bool:
+    async def renew(self, session_id: str, now: int | None, nodes: Nodes) -> bool:
         """Renews a session that has not run out."""
         keys = [self.keys.sessions, self.keys.expiries]
         args = [session_id, "" if now is None else now, _LEASE_COLUMN]
-        return bool(await self.run_script("renew", keys, args, client))
+        return bool(await self._server.run_script(self._slot, "renew", keys, args, nodes))
 
     # --- other processes
 
-    def listen(self, wake: Callable[[Sequence[str], Sequence[str] | None], None]) -> None:
+    def listen(self, wake: Wake) -> None:
         """See :meth:`Database.listen`."""
-        self._listener = asyncio.get_running_loop().create_task(self._listen(wake))
-
-    async def _listen(self, wake: Callable[[Sequence[str], Sequence[str] | None], None]) -> None:
-        while True:
-            try:
-                client = await self._clients.get()
-                async with client.pubsub() as subscription:
-                    # Not to be interrupted half-way: the connection would be left open.
-                    await opened(subscription.subscribe(self._channel), _nothing)
-                    wake((TURNS, ACTIVITIES, DUE, ANSWERS), None)  # what was told meanwhile
-                    async for message in subscription.listen():
-                        if message["type"] == "message":
-                            sender, topics, ended = json.loads(message["data"])
-                            if sender != self.name:
-                                wake(topics, ended)
-            except (BackendError, errors.RedisError, OSError) as error:
-                _log.debug("no messages from %s for a moment: %s", self._shown, error)
-            await asyncio.sleep(_LISTEN_PAUSE)
+        self._server.listen(self._shard, wake)
 
     def tell(self, topics: Sequence[str], finished: Sequence[str]) -> None:
         """See :meth:`Database.tell`."""
-        self._to_tell.update(topics)
-        self._ended.update(finished)
-        if self._teller is None:
-            self._teller = asyncio.get_running_loop().create_task(self._tell())
-
-    async def _tell(self) -> None:
-        """Sends what has gathered, one message at a time."""
-        try:
-            while self._to_tell or self._ended:
-                await asyncio.sleep(_TELL_PAUSE)
-                ended = None if len(self._ended) > _TOLD_RUNS else list(self._ended)
-                payload = json.dumps([self.name, list(self._to_tell), ended])
-                self._to_tell.clear()
-                self._ended.clear()
-                try:
-                    await self.pipeline([("PUBLISH", self._channel, payload)])
-                except BackendError as error:
-                    _log.debug("could not tell others: %s", error)
-        finally:
-            self._teller = None
+        self._server.tell(self._shard, topics, finished)
 
 
 _STATUS: Final = 5
@@ -633,11 +506,11 @@ class _Keeper:
         database: RedisDatabase,
         session_id: str,
         clock: Callable[[], int] | None,
-        client: Any,
+        nodes: Nodes,
         *,
         own: bool,
     ) -> None:
-        self._client = client
+        self._nodes = nodes
         self._own = own
         self._database = database
         self._session_id = session_id
@@ -646,12 +519,12 @@ class _Keeper:
     async def renew(self) -> bool:
         """See :meth:`SessionKeeper.renew`."""
         now = None if self._clock is None else self._clock()
-        return await self._database.renew(self._session_id, now, self._client)
+        return await self._database.renew(self._session_id, now, self._nodes)
 
     async def aclose(self) -> None:
         """See :meth:`SessionKeeper.aclose`."""
         if self._own:
-            await self._client.aclose()
+            await self._nodes.aclose()
             for _ in range(3):  # its transports are gone some turns later; the loop may end here
                 await asyncio.sleep(0)
 
@@ -678,59 +551,9 @@ def _passes(filter: ListFilter, row: Sequence[Any]) -> bool:
     )
 
 
-def _nothing(_answer: Any) -> None:
-    """A subscription that nobody waits for any more ends with its connection."""
-
-
-def client_options(timeout: float) -> dict[str, Any]:
-    """How our clients are made: nothing is tried again behind our back."""
-    return {
-        "decode_responses": False,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_connect_timeout": timeout,
-        # With a time-out of its own the driver sends by `asyncio.wait_for`, which on Python 3.11
-        # swallows a cancellation that comes while the command is sent. We have time-outs around.
-        "socket_timeout": None,
-        "health_check_interval": 0,
-    }
-
-
-def make_client(url: str, pool_size: int, timeout: float) -> Any:
-    """A client for a URL of redis-py, on the running event loop."""
-    pool: Any = driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        url, max_connections=pool_size + 1, timeout=timeout, **client_options(timeout)
-    )
-    return driver.Redis.from_pool(pool)
-
-
-_BUSY: Final = (
-    "LOADING",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "READONLY",
-    "BUSY",
-    "NOREPLICAS",
-)
-
-
-def map_error(error: BaseException, where: str) -> BackendError:
-    """The error that users see for one of the driver's."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, errors.OutOfMemoryError) or text.startswith("OOM"):
-        return BackendFullError(
-            f"{where}: the server's memory is full; nothing acknowledged is lost, make room "
-            "(maxmemory, `perdure prune`) and go on"
-        )
-    if isinstance(error, (errors.AuthenticationError, errors.AuthorizationError)):
-        return BackendError(f"{where}: the server refuses the user or password: {text}")
-    if isinstance(error, errors.NoPermissionError):
-        return BackendError(f"{where}: the user lacks a permission: {text}")
-    if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
-        return BackendUnavailableError(f"{where} does not answer: {text}")
-    if isinstance(error, errors.ReadOnlyError) or text.startswith(_BUSY):
-        return BackendUnavailableError(f"{where} can't do it now: {text}")
-    if "unknown command" in text.lower():
-        return SchemaVersionError(f"{where} lacks a command that is needed: {text}")
-    return BackendError(f"{where}: {type(error).__name__}: {text}")
+def shard_of(instance_id: str, shards: int) -> int:
+    """The shard in which an instance lies. Part of the layout: it must never change."""
+    if shards == 1:
+        return 0
+    digest = hashlib.sha256(instance_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % shards

@@ -19,6 +19,7 @@ class Keys:
     def __init__(self, prefix: str, shard: int) -> None:
         self.base = base = f"{{{prefix}:{shard}}}:"
         self.meta = f"{base}meta"
+        self.nothing = f"{base}nothing"  # never there; see apply.lua
         self.ids = f"{base}ids"  # hash: run id → serial
         self.current = f"{base}current"  # hash: instance id → serial of its newest run
         self.run = f"{base}run:"  # + serial, hash: row and revision
@@ -51,4 +52,6 @@ class Keys:
         self.open = f"{base}open"  # the same of those that are not answered
         self.query = f"{base}query:"  # + id, hash
         self.queries_of = f"{base}queries-of:"  # + serial, set
-        self.limits = f"{base}limits"  # hash: queue → limit
+        self.limits = f"{base}limits"  # hash: queue → limit; levels are those of the first shard
+        self.outbox = f"{base}outbox"  # hash: number → what goes to another shard
+        self.outbox_due = f"{base}outbox:due"  # sorted set: number → when anybody may take it over

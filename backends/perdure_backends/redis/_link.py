@@ -56,6 +56,8 @@ class RedisLink:
         self._activities: dict[tuple[int, int], tuple[bytes | None, list[Any]]] = {}
         self._cached = False
         self._commands: list[Command] = []
+        self._limits: dict[tuple[str, str, Any], Any] = {}
+        self._levels: list[Command] = []
         self._held: list[str] = []
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
@@ -344,10 +346,11 @@ class RedisLink:
         return rows
 
     async def _queue_limits_of(self, queues: Sequence[str]) -> list[Any]:
-        stored = await self._database.pipeline([("HMGET", self._keys.limits, *queues)])
+        limits = self._database.first.limits
+        stored = await self._database.pipeline_of_first([("HMGET", limits, *queues)])
         rows: list[Any] = []
         for queue, row in zip(queues, stored[0], strict=True):
-            self._guards["field", self._keys.limits, queue] = row
+            self._limits["field", limits, queue] = row
             if row is not None:
                 rows.append((queue, *_decode(row)))
         return rows
@@ -445,6 +448,15 @@ class RedisLink:
             apply: Callable[[Any], None] = getattr(self, f"_do_{write.statement}")
             for row in write.rows:
                 apply(row)
+        if self._database.first is self._keys:
+            self._guards |= self._limits
+            self._commands += self._levels
+        elif self._levels:
+            # They lie in another shard. Taken first: what is not used after all has only been slow.
+            failed = await self._database.apply_to_first(self._limits, self._levels)
+            if failed is not None:
+                self._database.forget(self._runs, self._activities)
+                raise ConflictError(f"{failed[1]} has changed")
         if not self._commands and not self._cached:
             return
         revisions = {serial: revision for serial, (revision, _) in self._runs.items()}
@@ -598,10 +610,11 @@ class RedisLink:
 
     def _do_set_levels(self, row: Sequence[Any]) -> None:
         queue, level, at = row
-        stored = self._guards["field", self._keys.limits, queue]
+        limits = self._database.first.limits
+        stored = self._limits["field", limits, queue]
         per_second, burst, *_ = _decode(stored)
         value = _encode([per_second, burst, level, at])
-        self._commands.append(("HSET", self._keys.limits, queue, value))
+        self._levels.append(("HSET", limits, queue, value))
 
     def _do_put_queue_limit(self, row: Sequence[Any]) -> None:
         self._commands.append(("HSET", self._keys.limits, row[0], _encode(list(row[1:]))))
@@ -638,6 +651,27 @@ class RedisLink:
 
     def _do_delete_queries(self, row: Sequence[Any]) -> None:
         self._commands.append(("@forget", self._keys.base, row[0]))
+
+    # --- to other shards
+
+    def _do_post(self, row: Sequence[Any]) -> None:
+        self._commands.append(("@post", self._keys.base, *row))
+
+    async def _load_posted(self, numbers: Sequence[tuple[int, int]]) -> list[Any]:
+        names = [number for number, _ in numbers]
+        (stored,) = await self._database.pipeline([("HMGET", self._keys.outbox, *names)])
+        found: list[Any] = []
+        for (number, due), item in zip(numbers, stored, strict=True):
+            if item is not None:
+                self._guards["score", self._keys.outbox_due, number] = due
+                found.append((number,))
+        return found
+
+    def _do_unpost(self, row: Sequence[Any]) -> None:
+        self._commands += [
+            ("HDEL", self._keys.outbox, row[0]),
+            ("ZREM", self._keys.outbox_due, row[0]),
+        ]
 
     # --- removing an instance
 

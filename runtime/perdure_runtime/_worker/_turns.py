@@ -466,7 +466,8 @@ class Turns:
             self.discard(live)
             return
         live.phase = Phase.IDLE
-        if commit.release:
+        # With another token it was released, and claimed again before this answer came.
+        if commit.release and live.task.token == commit.token:
             live.owned = False
             # Results that came while the release was on its way have no turn to ride in.
             self._return_results(live, [])

@@ -190,6 +190,7 @@ class Worker:
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._guarding = False
         self._retaining: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._pid = 0
@@ -251,8 +252,7 @@ class Worker:
         self._session = None
         await self._stop_retaining()
         await self._give_all_up(session)
-        if self._guard is not None:
-            uninstall()
+        self._stop_guarding()
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
@@ -282,6 +282,7 @@ class Worker:
         await self._begin()
         if self._guard is not None:
             install(self._workflows)
+            self._guarding = True
         if self._retention is not None:
             self._retaining = self._loop.create_task(self._keep_retention(self._retention))
         return self
@@ -461,8 +462,7 @@ class Worker:
             await self._turns.drain()
         finally:
             self._session = None
-            if self._guard is not None:
-                uninstall()
+            self._stop_guarding()
             self._activities.close()
             try:
                 await session.close()
@@ -471,6 +471,11 @@ class Worker:
             if self._watchdog is not None:
                 self._watchdog.stop()
                 self._watchdog = None
+
+    def _stop_guarding(self) -> None:
+        if self._guarding:
+            self._guarding = False
+            uninstall()
 
     async def _stop_retaining(self) -> None:
         starting, self._retaining = self._retaining, None

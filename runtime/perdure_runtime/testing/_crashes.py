@@ -262,11 +262,17 @@ class _CrashingEnvironment(Environment):
 
     def __init__(self, plan: Plan, **options: Any) -> None:
         self._faults = plan
+        self._dying: asyncio.Task[None] | None = None
         super().__init__(**options)
 
     def _make_store(self) -> ObservedStore:
         self.faulty = _FaultyStore(self.clock, dict(self._faults), self._crash_soon)
         return self.faulty
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        if self._dying is not None:  # the last commit's: who takes over is to be ended, too
+            await asyncio.wait([self._dying])
+        await super().__aexit__(*exc_info)
 
     def _crash_soon(self) -> None:
         self._crashing += 1  # at once, so that nobody takes the silence for the end

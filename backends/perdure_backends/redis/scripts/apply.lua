@@ -1,7 +1,10 @@
 -- Does a unit of work, if nothing that it was decided on has changed since it was read.
--- KEYS[1]: any key of the shard. ARGV: the number of guards, four parts for each of them (kind, key,
+-- KEYS[1]: the shard's meta; KEYS[2]: a key that is never there. ARGV: the number of guards, four parts for each of them (kind, key,
 -- field, expected value; an empty one means that there must be none), then the commands, each behind
 -- the number of its parts. Answers 0, or the number of the first guard that does not hold.
+-- While a cluster moves this slot elsewhere, a key that is missing here is asked for there, which ends
+-- the script. That must happen before anything is written.
+redis.call("EXISTS", KEYS[2])
 local position = 2
 for number = 1, tonumber(ARGV[1]) do
   local kind, key = ARGV[position], ARGV[position + 1]
@@ -85,9 +88,17 @@ local function unask(base, serial)
   redis.call("DEL", index)
 end
 
+-- Puts aside what goes to another shard. Parts: what the shard's keys begin with, when anybody may take
+-- it over, the item.
+local function post(base, due, item)
+  local number = redis.call("HINCRBY", base .. "meta", "posted", 1)
+  redis.call("HSET", base .. "outbox", number, item)
+  redis.call("ZADD", base .. "outbox:due", due, number)
+end
+
 local ours = {
   ["@clear"] = clear, ["@open"] = open, ["@answer"] = answer, ["@forget"] = forget,
-  ["@unask"] = unask,
+  ["@unask"] = unask, ["@post"] = post,
 }
 
 while position <= #ARGV do

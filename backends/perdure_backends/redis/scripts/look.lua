@@ -1,5 +1,5 @@
 -- One glance at a shard. KEYS: ready, suspects, offered, open queries, due, queries, limits, sessions'
--- ends, parked, sessions. ARGV: the test clock's time or "", and the time of the last glance.
+-- ends, parked, sessions, outbox. ARGV: the test clock's time or "", and the time of the last glance.
 local now
 if ARGV[1] ~= "" then
   now = tonumber(ARGV[1])
@@ -19,6 +19,7 @@ consider(KEYS[5], "-inf")
 consider(KEYS[3], "(" .. text)
 consider(KEYS[6], "-inf")
 consider(KEYS[8], "-inf")
+consider(KEYS[11], "-inf")
 return {
   text,
   redis.call("ZCARD", KEYS[1]) + redis.call("ZCOUNT", KEYS[2], "-inf", text),
@@ -29,6 +30,7 @@ return {
   redis.call("ZCOUNT", KEYS[3], "(" .. ARGV[2], text),
   redis.call("ZCOUNT", KEYS[6], "-inf", text),
   redis.call("HLEN", KEYS[7]),
+  redis.call("ZCOUNT", KEYS[11], "-inf", text),
   next_due and string.format("%.0f", next_due) or false,
   redis.call("ZRANGE", KEYS[8], 0, -1, "WITHSCORES"),
   redis.call("HGETALL", KEYS[10]),
