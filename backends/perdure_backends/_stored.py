@@ -153,6 +153,11 @@ _park_decoder: Final = msgspec.json.Decoder(Park)
 session_decoder: Final = msgspec.json.Decoder(SessionStart)
 
 
+def decode_park(stored: bytes) -> Park:
+    """Why a run is kept aside, from a row."""
+    return _park_decoder.decode(stored)
+
+
 def pending_activity(row: tuple[Any, ...]) -> PendingActivity:
     """A pending activity from the columns of the statement ``pending_activities``."""
     number, name, queue, attempt, scheduled_at, due_at, owner, last_failure = row
@@ -183,7 +188,7 @@ def instance_record(row: tuple[Any, ...]) -> InstanceRecord:
         events=row[8],
         finished_at=row[9],
         suspended=bool(row[10]),
-        park=None if row[11] is None else _park_decoder.decode(row[11]),
+        park=None if row[11] is None else decode_park(row[11]),
         parent=parent_of(row[12], row[13], row[14]),
         continued_to=row[15],
         result=row[16],

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from ._images import InstanceImage
 from ._wakeups import Wakeups
 from .records import (
     Action,
@@ -50,6 +51,7 @@ from .records import (
     QueryTask,
     QueueLimit,
     RemoveResult,
+    RestoreResult,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -319,6 +321,36 @@ class QueueControl(Protocol):
 
     async def queue_limits(self) -> list[QueueLimit]:
         """The limits, by the names of their queues."""
+        ...
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """Optional: instances are copied from and to other stores."""
+
+    async def image(self, instance_id: str) -> InstanceImage | None:
+        """An instance as it is at one moment, without its histories.
+
+        A running one that is not held can have changed by the time that this returns.
+        """
+        ...
+
+    async def restore(
+        self, image: InstanceImage, histories: Sequence[Sequence[bytes]]
+    ) -> RestoreResult:
+        """Takes an instance in, with the turns of each of its runs; a running one suspended.
+
+        An older copy that is suspended is replaced, a copy that is the same stays. A crash in
+        between leaves no instance behind, and may be followed by the same call.
+        """
+        ...
+
+    async def discard(self, instance_id: str, mark: str) -> RemoveResult:
+        """Removes an instance that has finished or is suspended, if it is still as in an image.
+
+        ``CHANGED`` when something has happened to it since, ``RUNNING`` when it is not held. Its
+        parent and children are not told.
+        """
         ...
 
 

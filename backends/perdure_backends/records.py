@@ -620,6 +620,18 @@ class RemoveResult(enum.StrEnum):
     REMOVED = "removed"
     NOT_FOUND = "not_found"
     RUNNING = "running"
+    CHANGED = "changed"
+
+
+class RestoreResult(enum.StrEnum):
+    """How an instance of another store was taken in.
+
+    ``THERE``: this very copy is there already; ``OTHER``: another or newer one is, and stays.
+    """
+
+    RESTORED = "restored"
+    THERE = "there"
+    OTHER = "other"
 
 
 class ListFilter(Record, frozen=True):

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 KILLS = 100 if os.environ.get("CI") else 30
 
 
-SHARED = ["sqlite", "postgres", "mysql", "redis"]
+SHARED = ["sqlite", "postgres", "mysql", "redis", "redis-cluster"]
 """Stores that several processes can use."""
 
 
@@ -40,7 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def start_worker(url: str, *options: str) -> subprocess.Popen[bytes]:
     """A worker process for the flows of this folder."""
-    if url.startswith("redis:") and "--lease" not in options:
+    if url.startswith("redis") and "--lease" not in options:
         options = ("--lease", "2", *options)  # only the end of a lease shows there who is gone
     command = [
         *(sys.executable, "-m", "perdure_runtime.cli", "worker", "crash_flows"),
@@ -197,7 +197,7 @@ def test_a_workflow_that_kills_its_worker_is_parked(url: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_killed_workers_work_is_taken_over_long_before_its_lease_ends(url: str) -> None:
-    if url.startswith("redis:"):
+    if url.startswith("redis"):
         return  # nothing there ends with a connection: a lease has to run out
 
     async def main() -> None:

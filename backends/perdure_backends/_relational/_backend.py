@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from perdure import BackendError, BackendUnavailableError, PayloadTooLargeError, SchemaVersionError
 
+from .._images import InstanceImage, pages
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
@@ -39,6 +40,7 @@ from ..records import (
     QueryTask,
     QueueLimit,
     RemoveResult,
+    RestoreResult,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -49,7 +51,7 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _control, _delivering, _looking, _queries, _turns
+from . import _activities, _control, _delivering, _looking, _moving, _queries, _turns
 from ._database import ConflictError, Database, Look
 from ._posting import Posted, Waiting, decode_posted
 from ._unit import Unit
@@ -560,6 +562,34 @@ class RelationalBackend:
     async def remove(self, instance_id: str) -> RemoveResult:
         """See :meth:`Backend.remove`."""
         return await self._change(lambda unit: _control.remove(unit, instance_id))
+
+    async def image(self, instance_id: str) -> InstanceImage | None:
+        """See :meth:`Moving.image`."""
+        return await self._change(lambda unit: _moving.image(unit, self._database, instance_id))
+
+    async def restore(
+        self, image: InstanceImage, histories: Sequence[Sequence[bytes]]
+    ) -> RestoreResult:
+        """See :meth:`Moving.restore`. In several units: nothing is to be seen before the last."""
+        verdict = await self._change(lambda unit: _moving.make_room(unit, image))
+        if verdict is not RestoreResult.RESTORED:
+            return verdict
+        serials = await self._change(lambda unit: _moving.begin(unit, image))
+        for serial, history in zip(serials, histories, strict=True):
+            after = 0
+            for page in pages(history, _moving.PAGE):
+                add = functools.partial(
+                    _moving.add_history, serial=serial, after=after, records=page
+                )
+                await self._change(add)
+                after += len(page)
+        await self._change(lambda unit: _moving.complete(unit, image, serials))
+        await self._change(lambda unit: _moving.add_details(unit, image, serials))
+        return RestoreResult.RESTORED
+
+    async def discard(self, instance_id: str, mark: str) -> RemoveResult:
+        """See :meth:`Moving.discard`."""
+        return await self._change(lambda unit: _moving.discard(unit, instance_id, mark))
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

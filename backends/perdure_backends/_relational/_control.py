@@ -227,7 +227,14 @@ async def remove(unit: Unit, instance_id: str) -> RemoveResult:
         return RemoveResult.NOT_FOUND
     if run.running:
         return RemoveResult.RUNNING
-    serials: Sequence[Any] = await unit.fetch("serials_of_lineage", lineage=run.lineage)
+    await remove_lineage(unit, run.lineage)
+    return RemoveResult.REMOVED
+
+
+async def remove_lineage(unit: Unit, lineage: int) -> None:
+    """Removes all runs of an instance, none of which has anything pending any more."""
+    serials: Sequence[Any] = await unit.fetch("serials_of_lineage", lineage=lineage)
+    await unit.load_serials(row[0] for row in serials)
     rows = [(row[0],) for row in serials]
     for statement in (
         *("clear_history", "clear_queries", "delete_starts", "delete_outcomes"),
@@ -235,5 +242,4 @@ async def remove(unit: Unit, instance_id: str) -> RemoveResult:
     ):
         unit.also(statement, *rows)
     for statement in ("clear_messages", "clear_updates"):
-        unit.also(statement, (run.lineage,))
-    return RemoveResult.REMOVED
+        unit.also(statement, (lineage,))

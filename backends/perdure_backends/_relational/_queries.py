@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._images import digest
 from .._policies import QUERY_PAUSE, Bucket
 from .._stored import bucket_of, decode_failure, encode_failure
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
@@ -22,7 +23,7 @@ from ..records import (
 )
 from ._database import Database
 from ._turns import offers_of
-from ._unit import Unit, digest
+from ._unit import Unit
 
 
 async def ask(unit: Unit, requests: Sequence[QueryRequest]) -> list[SendResult]:

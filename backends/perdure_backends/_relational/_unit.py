@@ -10,11 +10,11 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
+from .._images import digest
 from .._policies import Bucket
 from .._stored import bucket_of
 from ..history import Parent
@@ -29,11 +29,6 @@ _STATEMENTS: Final = (
     *("put_updates", "put_published"),
 )
 """Statements of a unit, in the order in which they must run where they run one by one."""
-
-
-def digest(message_id: str) -> bytes:
-    """What a message is known by: ids are longer than an index takes."""
-    return hashlib.sha256(message_id.encode()).digest()
 
 
 class Unit:
@@ -181,7 +176,28 @@ class Unit:
         self._runs[serial] = self._by_id[run_id] = self._current[instance_id] = run
         return run
 
+    async def add_apart(
+        self, *, run_id: str, instance_id: str, lineage: int | None, started_at: int, **known: Any
+    ) -> Run:
+        """A new run that is not its instance's newest, and of which nothing comes due."""
+        serial = await self._next_serial()
+        parent: Parent | None = known["parent"]
+        origin: tuple[str | int | None, ...] = (None, None, None)
+        if parent is not None:
+            origin = (parent.instance_id, parent.run_id, parent.number)
+        fixed = (serial, run_id, instance_id, lineage or serial, known["request_id"])
+        kind = (known["workflow"], known["version"], known["queue"], started_at)
+        state = (None, "running", 1, None, None, None, None, None, 0, 0, 0, 0)
+        rest = (0, 0, 0, 0, None, None, 0, None, None, "")
+        run = Run((*fixed, *kind, *origin, known["parent_close"], *state, *rest), new=True)
+        self._runs[serial] = self._by_id[run_id] = run
+        return run
+
     # --- what belongs to runs
+
+    def put_entry(self, run: Run, seq: int, entry: bytes, *, carried: bool) -> None:
+        """An entry that has its number already."""
+        self._inbox[run.serial][seq] = (entry, carried)
 
     def add_entry(self, run: Run, entry: bytes, *, carried: bool) -> None:
         """Gives an entry the next number of the run's inbox."""
@@ -347,7 +363,7 @@ class Unit:
         activities = [a for of_run in self._activities.values() for a in of_run.values() if a]
         rows["insert_activities"] = [a.values() for a in activities if a.rest is not None]
         rows["update_activities"] = [a.state() for a in activities if a.changed()]
-        rows["put_updates"] = list(self._updates.values())
+        rows["put_updates"] += self._updates.values()
         rows["put_published"] = list(self._published.items())
         update = Write("update_runs", [run.state() for run in changed])
         rest = [Write(name, rows[name]) for name in _STATEMENTS if rows[name]]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from .._ids import new_token
+from .._images import InstanceImage
 from .._policies import Bucket
 from .._wakeups import ACTIVITIES, TURNS, Wakeups
 from ..contract import SessionKeeper
@@ -40,6 +41,7 @@ from ..records import (
     QueryTask,
     QueueLimit,
     RemoveResult,
+    RestoreResult,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -51,7 +53,7 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _queries, _turns
+from . import _activities, _moving, _queries, _turns
 from ._state import ActivityRow, Run, Session, State
 
 
@@ -267,7 +269,7 @@ class MemoryBackend:
     ) -> list[UpdateAnswer | None]:
         """See :meth:`Backend.read_updates`."""
         with self._lock:
-            return [self._state.updates.get((instance_id, one)) for one in update_ids]
+            return [_moving.update(self._state, instance_id, one) for one in update_ids]
 
     async def set_queue_limit(self, queue: str, limit: QueueLimit | None) -> None:
         """See :meth:`QueueControl.set_queue_limit`."""
@@ -328,14 +330,25 @@ class MemoryBackend:
                 return RemoveResult.NOT_FOUND
             if runs[-1].status is Status.RUNNING:
                 return RemoveResult.RUNNING
-            for run in state.by_id.pop(instance_id):
-                del state.runs[run.run_id]
-            state.messages.pop(instance_id, None)
-            for key in [key for key in state.updates if key[0] == instance_id]:
-                del state.updates[key]
-            for name in [n for n, q in state.queries.items() if q.run.instance_id == instance_id]:
-                del state.queries[name]
+            state.forget(instance_id)
             return RemoveResult.REMOVED
+
+    async def image(self, instance_id: str) -> InstanceImage | None:
+        """See :meth:`Moving.image`."""
+        with self._lock:
+            return _moving.image(self._state, instance_id)
+
+    async def restore(
+        self, image: InstanceImage, histories: Sequence[Sequence[bytes]]
+    ) -> RestoreResult:
+        """See :meth:`Moving.restore`."""
+        with self._change() as state:
+            return _moving.restore(state, image, histories)
+
+    async def discard(self, instance_id: str, mark: str) -> RemoveResult:
+        """See :meth:`Moving.discard`."""
+        with self._change() as state:
+            return _moving.discard(state, instance_id, mark)
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

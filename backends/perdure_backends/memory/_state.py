@@ -213,6 +213,8 @@ class State:
         self.updates: dict[tuple[str, str], UpdateAnswer] = {}
         self.queries: dict[str, Query] = {}
         self.buckets: dict[str, Bucket] = {}
+        # Runs that came from another store before the one whose end closes them: child → closer.
+        self.orphans: dict[str, str] = {}
         # Runs and activities that wait to be claimed, longest waiting first.
         self.ready: dict[str, Run] = {}
         self.parked: dict[str, Run] = {}
@@ -400,6 +402,16 @@ class State:
         for entry in (*next_run.carry, *unread):
             self.accept(new, entry, carried=True)
         return new
+
+    def forget(self, instance_id: str) -> None:
+        """Removes all runs of an instance with all that belongs to them."""
+        for run in self.by_id.pop(instance_id):
+            del self.runs[run.run_id]
+        self.messages.pop(instance_id, None)
+        for key in [key for key in self.updates if key[0] == instance_id]:
+            del self.updates[key]
+        for name in [n for n, q in self.queries.items() if q.run.instance_id == instance_id]:
+            del self.queries[name]
 
     def current(self, instance_id: str) -> Run | None:
         """The newest run under an id."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .._images import both
 from .._policies import MAX_INBOX, cancelled_entry, offered
 from .._wakeups import ANSWERS
 from ..records import (
@@ -75,7 +76,7 @@ def send(state: State, message: Message) -> SendResult:
     if run is None:
         return SendResult.NOT_FOUND
     seen = state.messages.setdefault(run.instance_id, set())
-    if message.message_id in seen:
+    if not seen.isdisjoint(both(message.message_id)):
         return SendResult.ACCEPTED
     if run.status is not Status.RUNNING:
         return SendResult.FINISHED

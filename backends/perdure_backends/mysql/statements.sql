@@ -169,6 +169,20 @@ SELECT run, number FROM perdure_timers WHERE {or:keys run = :1 AND number = :2}
 -- name: serials_of_lineage
 SELECT serial FROM perdure_runs WHERE lineage = :lineage ORDER BY serial
 
+-- name: image_messages
+SELECT digest FROM perdure_messages WHERE lineage = :lineage ORDER BY digest
+
+-- name: image_updates
+SELECT digest, stage, result, failure FROM perdure_updates WHERE lineage = :lineage ORDER BY digest
+
+-- name: image_inbox
+SELECT seq, entry, carried FROM perdure_inbox WHERE run = :run ORDER BY seq
+
+-- name: image_activities
+SELECT number, name, queue, input, policy, scheduled_at, attempt, due_at, deadline_at, started_at,
+  owner, cancel, priority, headers, details, last_failure
+FROM perdure_activities WHERE run = :run ORDER BY number
+
 -- name: newest_runs
 SELECT instance_id, serial FROM perdure_runs WHERE current_of IN :ids
 

@@ -172,6 +172,20 @@ JOIN unnest(:keys.0::bigint[], :keys.1::int[]) AS k(run, number) ON t.run = k.ru
 -- name: serials_of_lineage
 SELECT serial FROM perdure.runs WHERE lineage = :lineage ORDER BY serial
 
+-- name: image_messages
+SELECT digest FROM perdure.messages WHERE lineage = :lineage ORDER BY digest
+
+-- name: image_updates
+SELECT digest, stage, result, failure FROM perdure.updates WHERE lineage = :lineage ORDER BY digest
+
+-- name: image_inbox
+SELECT seq, entry, carried FROM perdure.inbox WHERE run = :run ORDER BY seq
+
+-- name: image_activities
+SELECT number, name, queue, input, policy, scheduled_at, attempt, due_at, deadline_at, started_at,
+  owner, cancel, priority, headers, details, last_failure
+FROM perdure.activities WHERE run = :run ORDER BY number
+
 -- name: newest_runs
 SELECT instance_id, serial FROM perdure.runs WHERE current_of = ANY(:ids::text[])
 

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 _AK: Final = 14
 """Columns of an activity that units load."""
 
+_PARTS: Final = ("row", "rest", "details", "failure")
+_IMAGE: Final = (
+    *("number", "name", "queue", "policy", "scheduled_at", "attempt", "due_at", "deadline_at"),
+    *("started_at", "owner", "cancel", "priority"),
+)
+
 _HOLD: Final = 2000
 """Milliseconds for which a claim that was begun keeps others from the same rows."""
 
@@ -651,6 +657,37 @@ class RedisLink:
 
     def _do_delete_queries(self, row: Sequence[Any]) -> None:
         self._commands.append(("@forget", self._keys.base, row[0]))
+
+    # --- to other stores
+
+    async def _image_messages(self, lineage: int) -> list[Any]:
+        (members,) = await self._database.pipeline(
+            [("SMEMBERS", f"{self._keys.messages}{lineage}")]
+        )
+        return [(member,) for member in sorted(members)]
+
+    async def _image_updates(self, lineage: int) -> list[Any]:
+        (rows,) = await self._database.pipeline([("HGETALL", f"{self._keys.updates}{lineage}")])
+        return [(found, *_decode(row)) for found, row in sorted(rows.items())]
+
+    async def _image_inbox(self, run: int) -> list[Any]:
+        (entries,) = await self._database.pipeline([("HGETALL", f"{self._keys.inbox}{run}")])
+        found = sorted((int(seq), stored) for seq, stored in entries.items())
+        return [(seq, stored[1:], stored[:1] == b"1") for seq, stored in found]
+
+    async def _image_activities(self, run: int) -> list[Any]:
+        (numbers,) = await self._database.pipeline([("SMEMBERS", f"{self._keys.pending}{run}")])
+        found: list[Any] = []
+        for number in sorted(map(int, numbers)):
+            command = ("HMGET", f"{self._keys.activity}{run}:{number}", *_PARTS)
+            ((stored, rest, details, failure),) = await self._database.pipeline([command])
+            if stored is not None:
+                row = self._take_activity((run, number), stored)
+                payload, headers = _decode(rest)
+                columns = [row[ACTIVITY[name]] for name in _IMAGE]
+                image = [*columns[:3], payload, *columns[3:], headers, details, failure]
+                found.append(tuple(image))
+        return found
 
     # --- to other shards
 

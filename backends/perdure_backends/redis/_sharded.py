@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from msgspec.structs import replace
 from perdure import BackendError
 
+from .._images import InstanceImage
 from .._relational import Posted, RelationalBackend, Waiting
 from .._wakeups import Wakeups
 from ..contract import SessionKeeper
@@ -44,6 +45,7 @@ from ..records import (
     QueryTask,
     QueueLimit,
     RemoveResult,
+    RestoreResult,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -423,6 +425,20 @@ class ShardedBackend:
     async def remove(self, instance_id: str) -> RemoveResult:
         """See :meth:`Backend.remove`."""
         return await self._at(instance_id).remove(instance_id)
+
+    async def image(self, instance_id: str) -> InstanceImage | None:
+        """See :meth:`Moving.image`."""
+        return await self._at(instance_id).image(instance_id)
+
+    async def restore(
+        self, image: InstanceImage, histories: Sequence[Sequence[bytes]]
+    ) -> RestoreResult:
+        """See :meth:`Moving.restore`."""
+        return await self._at(image.instance_id).restore(image, histories)
+
+    async def discard(self, instance_id: str, mark: str) -> RemoveResult:
+        """See :meth:`Moving.discard`."""
+        return await self._at(instance_id).discard(instance_id, mark)
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`. One that a shard has lost is about to end."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from .._images import InstanceImage
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
@@ -37,6 +38,7 @@ from ..records import (
     QueryTask,
     QueueLimit,
     RemoveResult,
+    RestoreResult,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -47,7 +49,16 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _control, _liveness, _looking, _migrations, _queries, _turns
+from . import (
+    _activities,
+    _control,
+    _liveness,
+    _looking,
+    _migrations,
+    _moving,
+    _queries,
+    _turns,
+)
 from ._connection import Connection, Synchronous
 from ._statements import SQL
 from ._steps import Tx
@@ -385,6 +396,20 @@ class SqliteBackend:
     async def remove(self, instance_id: str) -> RemoveResult:
         """See :meth:`Backend.remove`."""
         return await self._change(lambda tx: _control.remove(tx, instance_id))
+
+    async def image(self, instance_id: str) -> InstanceImage | None:
+        """See :meth:`Moving.image`."""
+        return await self._change(lambda tx: _moving.image(tx, instance_id))
+
+    async def restore(
+        self, image: InstanceImage, histories: Sequence[Sequence[bytes]]
+    ) -> RestoreResult:
+        """See :meth:`Moving.restore`."""
+        return await self._change(lambda tx: _moving.restore(tx, image, histories))
+
+    async def discard(self, instance_id: str, mark: str) -> RemoveResult:
+        """See :meth:`Moving.discard`."""
+        return await self._change(lambda tx: _moving.discard(tx, instance_id, mark))
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

@@ -275,7 +275,13 @@ def remove(tx: Tx, instance_id: str) -> RemoveResult:
         return RemoveResult.NOT_FOUND
     if rows[-1][1] == Status.RUNNING.value:
         return RemoveResult.RUNNING
-    for serial, _ in rows:
+    remove_all(tx, instance_id)
+    return RemoveResult.REMOVED
+
+
+def remove_all(tx: Tx, instance_id: str) -> None:
+    """Removes all runs of an instance with all that belongs to them."""
+    for serial, _ in tx.execute(SQL["runs_of_instance"], (instance_id,)).fetchall():
         for name in (
             *("clear_history", "clear_inbox", "clear_timers", "clear_activities"),
             "clear_queries",
@@ -285,4 +291,3 @@ def remove(tx: Tx, instance_id: str) -> RemoveResult:
         tx.execute(SQL["delete_run"], (serial,))
     tx.execute(SQL["clear_messages"], (instance_id,))
     tx.execute(SQL["clear_updates"], (instance_id,))
-    return RemoveResult.REMOVED

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from .._images import both
 from .._policies import QUERY_PAUSE
 from .._stored import bucket_of, decode_failure, encode_failure
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
@@ -102,7 +103,7 @@ def read_updates(
     """See :meth:`Backend.read_updates`."""
     found: list[UpdateAnswer | None] = []
     for update_id in update_ids:
-        row = connection.execute(SQL["read_update"], (instance_id, update_id)).fetchone()
+        row = connection.execute(SQL["read_update"], (instance_id, *both(update_id))).fetchone()
         found.append(
             None
             if row is None

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .._ids import new_token
+from .._images import both
 from .._policies import ANY_WORKFLOW, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
 from .._stored import encode_failure, parent_of
 from .._wakeups import ANSWERS, TURNS
@@ -90,7 +91,8 @@ def send(tx: Tx, message: Message) -> SendResult:
         return SendResult.NOT_FOUND
     serial, _, status, unread = row
     identity = (message.instance_id, message.message_id)
-    if tx.execute(SQL["message_known"], identity).fetchone() is not None:
+    known = (message.instance_id, *both(message.message_id))
+    if tx.execute(SQL["message_known"], known).fetchone() is not None:
         return SendResult.ACCEPTED
     if status != Status.RUNNING.value:
         return SendResult.FINISHED

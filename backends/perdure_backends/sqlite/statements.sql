@@ -31,7 +31,7 @@ UPDATE runs SET last_seq = last_seq + 1, unread = unread + 1,
 WHERE serial = ? RETURNING last_seq
 
 -- name: message_known
-SELECT 1 FROM messages WHERE instance_id = ? AND message_id = ?
+SELECT 1 FROM messages WHERE instance_id = ? AND message_id IN (?, ?)
 
 -- name: insert_message
 INSERT OR IGNORE INTO messages (instance_id, message_id) VALUES (?, ?)
@@ -151,7 +151,43 @@ ON CONFLICT (instance_id, update_id)
 DO UPDATE SET stage = excluded.stage, result = excluded.result, failure = excluded.failure
 
 -- name: read_update
-SELECT stage, result, failure FROM updates WHERE instance_id = ? AND update_id = ?
+SELECT stage, result, failure FROM updates WHERE instance_id = ? AND update_id IN (?, ?)
+ORDER BY update_id DESC
+
+-- name: image_runs
+SELECT r.serial, r.suspended, r.run_id, r.request_id, r.workflow, r.version, r.queue, r.started_at,
+  r.status, s.started, r.turn, r.events, r.last_seq, r.parent_instance, r.parent_run,
+  r.parent_number, r.parent_close, r.closes_with, r.deadline_at, r.finished_at, r.last_commit,
+  r.continued_to, r.park, r.tried, r.result, r.failure, r.published
+FROM runs AS r JOIN starts AS s ON s.run = r.serial WHERE r.instance_id = ? ORDER BY r.serial
+
+-- name: image_state
+SELECT run_id, turn, last_seq, status, suspended FROM runs
+WHERE instance_id = ? ORDER BY serial DESC LIMIT 1
+
+-- name: image_messages
+SELECT message_id FROM messages WHERE instance_id = ?
+
+-- name: image_updates
+SELECT update_id, stage, result, failure FROM updates WHERE instance_id = ? ORDER BY update_id
+
+-- name: image_inbox
+SELECT seq, entry, carried FROM inbox WHERE run = ? ORDER BY seq
+
+-- name: image_activities
+SELECT number, name, queue, input, policy, scheduled_at, attempt, due_at, deadline_at, started_at,
+  owner, cancel, priority, headers, details, last_failure
+FROM activities WHERE run = ? ORDER BY number
+
+-- name: restore_run
+INSERT INTO runs (instance_id, suspended, unread, run_id, request_id, workflow, version, queue,
+  started_at, status, turn, events, last_seq, parent_instance, parent_run, parent_number,
+  parent_close, closes_with, deadline_at, finished_at, last_commit, continued_to, park, tried,
+  result, failure, published)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: restore_activity
+UPDATE activities SET cancel = ?, details = ?, last_failure = ? WHERE run = ? AND number = ?
 
 -- name: clear_updates
 DELETE FROM updates WHERE instance_id = ?
