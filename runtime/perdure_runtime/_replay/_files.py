@@ -91,11 +91,16 @@ def header_line(record: InstanceRecord) -> str:
 
 def turn_line(turn: h.Turn, redact: Redact | None = None) -> str:
     """A turn's line."""
+    return json.dumps(turn_data(turn, redact))
+
+
+def turn_data(turn: h.Turn, redact: Redact | None = None) -> dict[str, Any]:
+    """What a turn's line says."""
     events = [_event_data(event, redact) for event in turn.events]
     data: dict[str, Any] = {"turn": turn.number, "time": turn.time, "events": events}
     if turn.lines:
         data["lines"] = turn.lines
-    return json.dumps(data)
+    return data
 
 
 async def write_history(
@@ -190,7 +195,7 @@ def _read(lines: Iterable[str], where: str) -> Iterator[History]:
                 "`perdure history ID`"
             )
         else:
-            current.turns.append(_turn(data, len(current.turns) + 1, place))
+            current.turns.append(read_turn(data, len(current.turns) + 1, place))
     if current is None:
         raise HistoryFileError(f"{where}: there is no history in it")
     yield current
@@ -228,7 +233,12 @@ def _header(data: dict[str, Any], place: str) -> History:
         raise HistoryFileError(f"{place}: {error} is missing") from None
 
 
-def _turn(data: dict[str, Any], expected: int, place: str) -> h.Turn:
+def read_turn(data: dict[str, Any], expected: int, place: str) -> h.Turn:
+    """The turn of a line.
+
+    Raises:
+        HistoryFileError: it is none, or not the expected one.
+    """
     try:
         number, time, events = data["turn"], data["time"], data["events"]
         rows = [_row(event) for event in events]
