@@ -197,13 +197,11 @@ def redis(folder: Path, *options: str) -> tuple[Server, str]:
     return Server(command, ready, folder / "log"), f"redis://127.0.0.1:{port}/0"
 
 
-def redis_cluster(folder: Path) -> tuple[list[Server], str]:
+def redis_cluster(folder: Path, *options: str) -> tuple[list[Server], str]:
     """Three masters on loopback, which share the slots."""
     client = program("redis-cli")
-    made = [
-        redis(folder / str(n), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        for n in range(_CLUSTER_MASTERS)
-    ]
+    clustered = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
+    made = [redis(folder / str(n), *clustered) for n in range(_CLUSTER_MASTERS)]
     servers = [server for server, _ in made]
     for server in servers:
         server.start()

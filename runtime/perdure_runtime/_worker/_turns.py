@@ -16,7 +16,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
-from perdure import Failure, InternalError, PayloadError, PerdureError, UsageError
+from perdure import (
+    Failure,
+    InternalError,
+    PayloadError,
+    PayloadTooLargeError,
+    PerdureError,
+    UsageError,
+)
 from perdure_backends import Backend
 from perdure_backends import history as h
 from perdure_backends.records import (
@@ -437,6 +444,10 @@ class Turns:
         ):
             self._abandon_reserved(started)
             self._return_results(live, arrivals)
+            if isinstance(outcome, PayloadTooLargeError):
+                self._busy += 1  # until it is parked: run again, it would be refused again
+                self._refuse(live, Fault("payload", str(outcome), {}, outcome))
+                return
             self._lost(live, outcome)
             self.on_capacity()
             return
