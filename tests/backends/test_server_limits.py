@@ -74,7 +74,8 @@ def narrow(backend: Backend, store: str, size: int, monkeypatch: pytest.MonkeyPa
     if store == "mysql":
         database._packet = 2 * size + 65_536
     else:
-        monkeypatch.setattr(type(database), "largest", property(lambda _: size))
+        kind: Any = database.__class__
+        monkeypatch.setattr(kind, "largest", property(lambda _: size))
 
 
 @pytest.mark.parametrize("store", SERVERS)

@@ -1,4 +1,4 @@
-"""Hours of trouble in minutes: workers killed and frozen, a server killed, many instances and queues.
+"""Trouble in a row: workers killed and frozen, a server killed, many instances and queues.
 
 ``python tests/crash/soak.py --store postgres [--workflows 2000] [--kills 100] [--restarts 5]
 [--freezes 3] [--seed 1] [--crowd 10000] [--queues 100]`` starts a server of its own (Redis with
@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import servers
 from crash_flows import chain, fan, go, listens, tree
@@ -94,7 +95,7 @@ class Soak:
         if kind == 0:
             assert await client.run(chain.options(id=name, queue=queue), 8) == 8
         elif kind == 1:
-            assert await client.run(fan.options(id=name, queue=queue), 12) == 78 - 12
+            assert await client.run(fan.options(id=name, queue=queue), 12) == 78
         elif kind == 2:
             assert await client.run(tree.options(id=name, queue=queue), 2) == 4
         else:
