@@ -122,6 +122,37 @@ def mysql_database(url: str) -> MysqlDatabase:
     )
 
 
+async def statements_at(store: str) -> int:
+    """How many statements the server has got so far."""
+    if store == "postgres":
+        import asyncpg
+
+        connection = await asyncpg.connect(url_of(servers.POSTGRES))
+        try:
+            # Its statistics are behind by up to a second or so.
+            await asyncio.sleep(1.5)
+            return int(
+                await connection.fetchval(
+                    "SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database"
+                )
+            )
+        finally:
+            await connection.close()
+    if store == "mysql":
+        database = mysql_database(url_of(servers.MYSQL))
+        await database.open()
+        rows = await database.ask("SHOW GLOBAL STATUS LIKE 'Questions'")
+        await database.aclose()
+        return int(rows[0][1])
+    import redis.asyncio
+
+    make: Any = getattr(redis.asyncio.Redis, "from_url")  # noqa: B009  (partly untyped)
+    async with make(url_of(servers.REDIS)) as client:
+        return int(
+            (await client.info("stats"))["total_reads_processed"]
+        )  # scripts count each command
+
+
 def _mysql() -> str:
     server = url_of(servers.MYSQL)
     prefix = f"test{os.getpid()}_"

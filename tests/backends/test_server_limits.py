@@ -17,7 +17,7 @@ from perdure_backends import Backend
 from perdure_backends._urls import Location
 from perdure_backends.history import ActivityCompleted
 from perdure_runtime import Client, ListFilter, Worker, connect
-from stores import mysql_database, store_url, url_of
+from stores import statements_at, store_url, url_of
 
 SERVERS = ["postgres", "mysql", "redis"]
 VARIABLES = {"postgres": servers.POSTGRES, "mysql": servers.MYSQL, "redis": servers.REDIS}
@@ -197,37 +197,6 @@ def test_connections_that_break_at_any_byte(store: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-async def statements(store: str) -> int:
-    """How many statements the server has got so far."""
-    if store == "postgres":
-        import asyncpg
-
-        connection = await asyncpg.connect(url_of(servers.POSTGRES))
-        try:
-            # Its statistics are behind by up to a second or so.
-            await asyncio.sleep(1.5)
-            return int(
-                await connection.fetchval(
-                    "SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database"
-                )
-            )
-        finally:
-            await connection.close()
-    if store == "mysql":
-        database = mysql_database(url_of(servers.MYSQL))
-        await database.open()
-        rows = await database.ask("SHOW GLOBAL STATUS LIKE 'Questions'")
-        await database.aclose()
-        return int(rows[0][1])
-    import redis.asyncio
-
-    make: Any = getattr(redis.asyncio.Redis, "from_url")  # noqa: B009  (partly untyped)
-    async with make(url_of(servers.REDIS)) as client:
-        return int(
-            (await client.info("stats"))["total_reads_processed"]
-        )  # scripts count each command
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("store", SERVERS)
 def test_two_idle_workers_leave_the_server_in_peace(store: str, tmp_path: Path) -> None:
@@ -244,9 +213,9 @@ def test_two_idle_workers_leave_the_server_in_peace(store: str, tmp_path: Path) 
             Worker(two, workflows=FLOWS, activities=[echo]),
         ):
             await asyncio.sleep(2)
-            before = await statements(store)
+            before = await statements_at(store)
             await asyncio.sleep(seconds)
-            between = await statements(store) - before
+            between = await statements_at(store) - before
             assert between < 5 * (seconds + 1.5) + 10  # the counting itself among them
 
     asyncio.run(main())

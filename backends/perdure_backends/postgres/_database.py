@@ -143,7 +143,7 @@ class PostgresDatabase:
     async def _make_pool(self) -> asyncpg.Pool[Any]:
         pool = asyncpg.create_pool(
             self._dsn,
-            min_size=1,
+            min_size=0,  # with a floor the driver logs each outage, with its traceback
             max_size=self._pool_size,
             max_inactive_connection_lifetime=60.0,
             reset=_no_reset,
