@@ -132,8 +132,8 @@ class FinishWaiter(Waiter):
             self._ended.update(run_ids)
         self.wake()
 
-    def take(self) -> set[str] | None:
-        """The runs that ended since the last call; ``None`` when any may have."""
+    def take(self) -> tuple[set[str], bool]:
+        """The runs that ended since the last call, and whether others may have as well."""
         ended, self._ended = self._ended, set()
         unknown, self._unknown = self._unknown, False
-        return None if unknown else ended
+        return ended, unknown

@@ -30,6 +30,8 @@ _log: Final = logging.getLogger("perdure.runtime")
 
 _SLOW_POLL: Final = 1.0
 _CHUNK: Final = 500
+_SHARE: Final = 10
+"""So many times as long as a look at all that is awaited takes, the next one waits."""
 
 
 class ResultWatcher:
@@ -78,13 +80,23 @@ class ResultWatcher:
         try:
             with self._backend.wakeups.listen_finished() as waiter:
                 self._wake = waiter
-                look: set[str] | None = None
+                loop = asyncio.get_running_loop()
+                ended: set[str] | None = None
+                owed, allowed = False, 0.0
                 while self._waiting:
-                    await self._look(look)
+                    begun = loop.time()
+                    await self._look(ended)
+                    if ended is None:
+                        # Asked for often, all of a crowd would keep the process busy.
+                        owed, allowed = False, loop.time() + _SHARE * (loop.time() - begun)
                     if not self._waiting:
                         return
-                    woken = await waiter.wait(0.0 if self._fresh else _SLOW_POLL)
-                    look = waiter.take() if woken else None
+                    pause = max(0.0, allowed - loop.time()) if owed else _SLOW_POLL
+                    woken = await waiter.wait(0.0 if self._fresh else pause)
+                    ended, unknown = waiter.take()
+                    owed = owed or unknown or not (woken or self._fresh)
+                    if owed and loop.time() >= allowed:
+                        ended = None
         except Exception as error:
             # Nobody would look any more: who waits must hear of it, and not wait for ever.
             waiting, self._waiting = self._waiting, {}

@@ -22,9 +22,9 @@ from perdure import (
     activity,
     workflow,
 )
-from perdure_backends import open_backend
+from perdure_backends import _liveness, open_backend
 from perdure_backends.conformance import Harness, TestClock
-from perdure_backends.sqlite import SqliteBackend, _liveness, _migrations
+from perdure_backends.sqlite import SqliteBackend, _migrations
 from perdure_backends.sqlite._connection import Connection, map_error
 from perdure_runtime import Client, Worker, connect
 
@@ -282,7 +282,7 @@ def test_a_store_opened_before_a_fork_says_so(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from perdure_backends.sqlite import _liveness
+from perdure_backends import _liveness
 print(_liveness.register("theirs", Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -115,12 +115,15 @@ async def latencies(client: Client, url: str) -> None:
 
 
 async def idle(client: Client, url: str, store: str) -> None:
+    async def rate(seconds: float) -> float:
+        before, begun = await statements_at(store), time.monotonic()
+        await asyncio.sleep(seconds)
+        return (await statements_at(store) - before) / (time.monotonic() - begun)
+
+    alone = await rate(10)  # what the server does by itself, and this process
     async with workers(client, url, ["both", "both"]):
         await asyncio.sleep(3)
-        before, begun = await statements_at(store), time.monotonic()
-        await asyncio.sleep(15)
-        count = await statements_at(store) - before
-        print(f"  idle: {count / (time.monotonic() - begun):.1f} statements/s of two workers")
+        print(f"  idle: {await rate(15) - alone:.1f} statements/s of two workers")
 
 
 def cpu(pids: Sequence[int]) -> float:

@@ -14,13 +14,14 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from perdure import BackendFormatError
 
+from .. import _liveness
 from .._relational import Link, Look
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from ._keys import Keys
 from ._link import RedisLink
 from ._nodes import Nodes
-from ._rows import ACTIVITY, RUN, decode_activity, decode_run, scored
+from ._rows import ACTIVITY, RUN, decode_activity, decode_run, proof_of, scored
 from ._server import RedisServer, Wake, slot_of
 
 Guard: TypeAlias = tuple[str, str, Any]
@@ -233,30 +234,25 @@ class RedisDatabase:
         (records,) = await self.pipeline([("LRANGE", key, after, after + limit - 1)])
         return [(record,) for record in records]
 
-    async def _described(self, serials: Sequence[int]) -> list[Any]:
-        """Rows as the statement ``describe`` of the other stores gives them."""
-        keys = self.keys
-        answers = await self.pipeline(
-            [
-                command
-                for serial in serials
-                for command in (
-                    ("HGET", f"{keys.run}{serial}", "row"),
-                    ("HMGET", f"{keys.outcome}{serial}", "result", "failure"),
-                    ("GET", f"{keys.start}{serial}"),
-                    ("GET", f"{keys.published}{serial}"),
-                )
-            ]
-        )
+    async def _described(self, names: Sequence[Any], *, by_id: bool = False) -> list[Any]:
+        """Rows as the statement ``describe`` of the other stores gives them.
+
+        Args:
+            names: serials of runs, or their ids.
+        """
+        if not names:
+            return []
+        keys = [self.keys.run, self.keys.outcome, self.keys.start, self.keys.published]
+        if by_id:
+            keys.append(self.keys.ids)
         found: list[Any] = []
-        for n in range(len(serials)):
-            stored, (result, failure), started, published = answers[4 * n : 4 * n + 4]
-            if stored is None:
-                continue
-            row = decode_run(stored)
-            first = [row[RUN[column]] for column in _DESCRIBED]
-            owner, serial = row[RUN["owner"]], row[RUN["serial"]]
-            found.append((*first, result, failure, owner, serial, started, published))
+        for answer in await self.run_script("describe", keys, names):
+            if answer is not None:
+                serial, stored, result, failure, started, published = answer
+                row = decode_run(stored)
+                first = [row[place] for place in _DESCRIBED_PLACES]
+                owner = row[_OWNER]
+                found.append((*first, result, failure, owner, int(serial), started, published))
         return found
 
     async def _describe_current(self, id: str) -> list[Any]:
@@ -272,11 +268,11 @@ class RedisDatabase:
             # The run has gone on in another one between the two questions.
 
     async def _describe_run(self, id: str, run_id: str) -> list[Any]:
-        rows = await self._described(await self._serials_of([run_id]))
+        rows = await self._described([run_id], by_id=True)
         return [row for row in rows if row[0] == id]
 
     async def _describe_runs(self, ids: Sequence[str]) -> list[Any]:
-        return await self._described(await self._serials_of(ids))
+        return await self._described(ids, by_id=True)
 
     async def list_runs(
         self, filter: ListFilter, after: tuple[int, int] | None, limit: int
@@ -334,7 +330,7 @@ class RedisDatabase:
         found.sort(key=lambda one: (one[0][3], one[1]))
         return [
             (start.encode(), opened_at, expiries.get(name, 0))
-            for (_, start, _, opened_at), name in found
+            for (_, start, _, opened_at, *_), name in found
         ]
 
     async def _read_updates(self, instance_id: str, ids: Sequence[bytes]) -> list[Any]:
@@ -381,7 +377,13 @@ class RedisDatabase:
         )
         due = None if next_due is None else int(next_due)
         *seen, posted = map(bool, counts)
-        return Look._make((int(time), *seen, due, sessions, frozenset[str](), posted))
+        # Redis has no locks that end with a connection; on this host, files have.
+        unlocked = frozenset(
+            name.decode()
+            for name, row in zip(known[::2], known[1::2], strict=True)
+            if _liveness.proven_dead(name.decode(), proof_of(row))
+        )
+        return Look._make((int(time), *seen, due, sessions, unlocked, posted))
 
     # --- what is on its way to other shards
 
@@ -466,10 +468,11 @@ class RedisDatabase:
         return _Keeper(self, session_id, clock, nodes, own=self._server.own)
 
     async def hold(self, session_id: str) -> None:
-        """See :meth:`Database.hold`: Redis has no locks that end with a connection."""
+        """See :meth:`Database.hold`: done when it is written, with what proves it dead."""
 
     async def let_go(self, session_id: str) -> None:
         """See :meth:`Database.let_go`."""
+        _liveness.unregister(session_id)
 
     async def renew(self, session_id: str, now: int | None, nodes: Nodes) -> bool:
         """Renews a session that has not run out."""
@@ -496,6 +499,8 @@ _DESCRIBED: Final = (
     *("events", "finished_at", "suspended", "park", "parent_instance", "parent_run"),
     *("parent_number", "continued_to"),
 )
+_DESCRIBED_PLACES: Final = tuple(RUN[name] for name in _DESCRIBED)
+_OWNER: Final = RUN["owner"]
 
 
 class _Keeper:

@@ -11,11 +11,15 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from .. import _liveness
 from .._relational import RUN_FIXED, ConflictError, Write
 from ._rows import (
     ACTIVITY,
@@ -25,7 +29,9 @@ from ._rows import (
     decode_run,
     encode_activity,
     encode_run,
+    encode_session,
     moved,
+    proof_of,
     run_places,
     scored,
 )
@@ -41,6 +47,9 @@ _IMAGE: Final = (
     *("number", "name", "queue", "policy", "scheduled_at", "attempt", "due_at", "deadline_at"),
     *("started_at", "owner", "cancel", "priority"),
 )
+
+_LOCKS: Final = Path(tempfile.gettempdir()) / f"perdure-{getattr(os, 'getuid', int)()}"
+"""Where the processes of this host and user have their lock files."""
 
 _HOLD: Final = 2000
 """Milliseconds for which a claim that was begun keeps others from the same rows."""
@@ -64,6 +73,7 @@ class RedisLink:
         self._commands: list[Command] = []
         self._limits: dict[tuple[str, str, Any], Any] = {}
         self._levels: list[Command] = []
+        self._dead: list[str] = []
         self._held: list[str] = []
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
@@ -481,6 +491,8 @@ class RedisLink:
         if failed is not None:
             self._database.forget(self._runs, self._activities)
             raise ConflictError(f"{failed[1]} has changed")
+        for proof in self._dead:
+            _liveness.forget_file(proof)
         self._database.remember(
             {serial: (revisions[serial], row) for serial, (_, row) in self._runs.items()},
             {key: stored for key, (stored, _) in self._activities.items()},
@@ -630,7 +642,8 @@ class RedisLink:
 
     def _do_insert_session(self, row: Sequence[Any]) -> None:
         name, build, start, lease, opened_at, expires_at, _ = row
-        value = _encode([build, start.decode(), lease, opened_at])
+        proof = _liveness.register(name, _LOCKS)
+        value = encode_session(build, start, lease, opened_at, proof)
         self._guards["field", self._keys.sessions, name] = None
         self._commands += [
             ("HSET", self._keys.sessions, name, value),
@@ -638,6 +651,9 @@ class RedisLink:
         ]
 
     def _do_delete_session(self, row: Sequence[Any]) -> None:
+        proof = proof_of(self._guards.get(("field", self._keys.sessions, row[0])))
+        if _liveness.proven_dead(row[0], proof):
+            self._dead.append(proof)
         self._commands += [
             ("HDEL", self._keys.sessions, row[0]),
             ("ZREM", self._keys.expiries, row[0]),

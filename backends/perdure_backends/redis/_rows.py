@@ -127,6 +127,17 @@ def moved(before: dict[Place, Any], after: dict[Place, Any]) -> list[tuple[Any, 
     return commands
 
 
+def encode_session(build: str, start: bytes, lease: int, opened_at: int, proof: str) -> bytes:
+    """A session's row as it is stored; ``proof`` says how its process can be proven dead."""
+    return _encode([build, start.decode(), lease, opened_at, proof])
+
+
+def proof_of(session: bytes | None) -> str:
+    """The proof in a session's row."""
+    values = [] if session is None else _decode(session)
+    return values[4] if len(values) > 4 else "{}"
+
+
 def scored(answer: Sequence[bytes]) -> list[tuple[bytes, int]]:
     """Members with their scores, which are times, from a flat answer."""
     return [(answer[n], int(float(answer[n + 1]))) for n in range(0, len(answer), 2)]

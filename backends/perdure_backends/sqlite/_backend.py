@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from .. import _liveness
 from .._images import InstanceImage
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
@@ -52,7 +53,6 @@ from ..records import (
 from . import (
     _activities,
     _control,
-    _liveness,
     _looking,
     _migrations,
     _moving,

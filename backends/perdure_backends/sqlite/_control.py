@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from perdure import Failure
 
+from .. import _liveness
 from .._policies import (
     activity_failed,
     cancelled_entry,
@@ -28,7 +29,6 @@ from .._stored import (
 from .._wakeups import ACTIVITIES, TURNS
 from ..history import TimerFired, encode_event
 from ..records import Action, ControlResult, Park, RemoveResult, SessionStart, Status, SweepReport
-from . import _liveness
 from ._statements import SQL
 from ._steps import Tx
 from ._turns import disown
