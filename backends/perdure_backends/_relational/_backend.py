@@ -52,7 +52,8 @@ from ..records import (
     UpdateAnswer,
 )
 from . import _activities, _control, _delivering, _looking, _moving, _queries, _turns
-from ._database import ConflictError, Database, Look
+from ._database import ConflictError, Database, Link, Look
+from ._known import Known, KnownLink
 from ._posting import Posted, Waiting, decode_posted
 from ._unit import Unit
 
@@ -121,6 +122,7 @@ class RelationalBackend:
         self._planned: float = math.inf
         self._limits = True
         self._limit_changes = 0
+        self._known = Known() if database.compares else None
         self._seen_free: dict[str, float] = {}
         self._out_of_reach = False
         self._judges_from = -math.inf
@@ -225,39 +227,45 @@ class RelationalBackend:
 
     # --- units of work
 
-    async def _change(self, step: Callable[[Unit], Awaitable[T]]) -> T:
+    async def _change(self, step: Callable[[Unit], Awaitable[T]], *, known: bool = False) -> T:
         """Does a unit of work, again where somebody was in the way; wakes whom it concerns."""
+        if self._known is not None and known:
+            try:
+                return await self._do(step, KnownLink(self._known, self._database))
+            except ConflictError:
+                pass  # once more, with locks
         for pause in (*_PAUSES, None):
             if len(self._serials) < _SERIALS:
                 (row,) = await self._database.fetch("next_serials")
                 self._serials = range(row[0], row[0] + row[1])
-            link = await self._database.link()
             try:
-                unit = Unit(
-                    link,
-                    self._now(),
-                    self._next_serial,
-                    limits=self._limits,
-                    database=self._database,
-                )
-                result = await step(unit)
-                await link.finish(unit.writes(), staged=unit.staged())
+                return await self._do(step, await self._database.link())
             except ConflictError as error:
-                await link.abandon()
                 if pause is None:
                     raise BackendUnavailableError(
                         f"{self.url}: others are in the way again and again: {error}"
                     ) from error.__cause__
                 await asyncio.sleep(pause * (1 + random.random()))
-                continue
-            except BaseException:
-                await link.abandon()
-                raise
-            self._tell(unit)
-            if unit.posted and self.relay is not None:
-                await self.relay(unit.posted)
-            return result
         raise BackendUnavailableError("unreachable")
+
+    async def _do(self, step: Callable[[Unit], Awaitable[T]], link: Link) -> T:
+        unit = Unit(
+            link, self._now(), self._next_serial, limits=self._limits, database=self._database
+        )
+        try:
+            result = await step(unit)
+            await link.finish(unit.writes(), staged=unit.staged())
+        except BaseException:
+            if self._known is not None:
+                self._known.forget(unit)
+            await link.abandon()
+            raise
+        if self._known is not None:
+            self._known.learn(unit)
+        self._tell(unit)
+        if unit.posted and self.relay is not None:
+            await self.relay(unit.posted)
+        return result
 
     async def _next_serial(self) -> int:
         serial, self._serials = self._serials[0], self._serials[1:]
@@ -416,7 +424,7 @@ class RelationalBackend:
     async def commit(self, commits: Sequence[TurnCommit]) -> list[CommitOutcome]:
         """See :meth:`Backend.commit`."""
         self._check_sizes("a turn", (len(c.record) for c in commits))
-        return await self._change(lambda unit: _turns.commit(unit, commits))
+        return await self._change(lambda unit: _turns.commit(unit, commits), known=True)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """See :meth:`Backend.release`."""

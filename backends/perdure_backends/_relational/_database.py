@@ -103,6 +103,23 @@ class Database(Protocol):
         """Whether an instance lies here, and not in another shard."""
         ...
 
+    @property
+    def compares(self) -> bool:
+        """Whether it has :meth:`write_compared`."""
+        ...
+
+    async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
+        """Writes and commits in one step, if all rows of the first ones are as expected.
+
+        ``compare_runs`` updates runs, each row followed by what the columns of
+        :data:`._known.COMPARED` must be; ``settle_activities`` deletes activities by run, number
+        and token.
+
+        Raises:
+            ConflictError: one is not; nothing was written.
+        """
+        ...
+
     async def posted(self) -> list[Any]:
         """What was posted for other shards, as (number, due, item), in order."""
         ...

@@ -193,6 +193,20 @@ class Unit:
         self._runs[serial] = self._by_id[run_id] = run
         return run
 
+    @property
+    def loaded(self) -> Iterable[Run]:
+        """All runs that it has loaded or made."""
+        return self._runs.values()
+
+    @property
+    def loaded_activities(self) -> Iterable[tuple[int, int, Activity | None]]:
+        """All activities that it has looked for, by run and number."""
+        return (
+            (serial, number, activity)
+            for serial, of_run in self._activities.items()
+            for number, activity in of_run.items()
+        )
+
     # --- what belongs to runs
 
     def put_entry(self, run: Run, seq: int, entry: bytes, *, carried: bool) -> None:

@@ -99,6 +99,14 @@ class MysqlDatabase:
         """See :meth:`Database.is_here`."""
         return True
 
+    @property
+    def compares(self) -> bool:
+        """See :attr:`Database.compares`."""
+        return False
+
+    async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
+        """See :meth:`Database.write_compared`: never called."""
+
     async def posted(self) -> list[Any]:
         """See :meth:`Database.posted`."""
         return []

@@ -29,7 +29,7 @@ from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from . import _migrations
-from ._statements import SQL, compile_text, composed, in_schema, lock_key
+from ._statements import SQL, compared, compile_text, composed, in_schema, lock_key
 
 _log: Final = logging.getLogger("perdure.backends")
 
@@ -58,6 +58,7 @@ _INDEXED: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 
 
@@ -127,6 +128,17 @@ class PostgresDatabase:
     def is_here(self, instance_id: str) -> bool:
         """See :meth:`Database.is_here`."""
         return True
+
+    @property
+    def compares(self) -> bool:
+        """See :attr:`Database.compares`."""
+        return True
+
+    async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
+        """See :meth:`Database.write_compared`: one statement, which is its own transaction."""
+        text, arguments = compared(checks, writes, self._schema)
+        async with self._connection() as connection:
+            await connection.fetchval(text, *arguments)
 
     async def posted(self) -> list[Any]:
         """See :meth:`Database.posted`."""
@@ -461,6 +473,7 @@ _CONFLICTS: Final = (
     pg.SerializationError,
     pg.LockNotAvailableError,
     pg.UniqueViolationError,
+    pg.DivisionByZeroError,  # a comparison of `write_compared`
 )
 _UNAVAILABLE: Final = (
     pg.PostgresConnectionError,

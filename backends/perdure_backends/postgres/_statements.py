@@ -78,6 +78,34 @@ def _compose(names: tuple[str, ...], schema: str) -> str:
     return f"WITH {', '.join(parts)} SELECT 1"
 
 
+@functools.lru_cache(maxsize=2000)
+def _compose_compared(names: tuple[str, ...], checks: int, schema: str) -> str:
+    """One statement that does what several do, and fails unless the first have met all their rows.
+
+    A division by zero undoes it: nothing else that a single statement can do is a rollback.
+    """
+    parts: list[str] = []
+    offset = checks
+    for index, name in enumerate(names):
+        compiled = compile_text(SQL[name], schema, offset)
+        parts.append(f"w{index} AS ({compiled.text})")
+        offset += len(compiled.names)
+    met = (f"1 / ((SELECT count(*) FROM w{n}) = ${n + 1}::bigint)::int" for n in range(checks))
+    return f"WITH {', '.join(parts)} SELECT {' + '.join(met)}"
+
+
+def compared(
+    checks: Sequence[Write], writes: Sequence[Write], schema: str
+) -> tuple[str, list[Any]]:
+    """One statement for all writes that fails unless ``checks`` have met all of their rows."""
+    every = (*checks, *writes)
+    text = _compose_compared(tuple(write.statement for write in every), len(checks), schema)
+    arguments: list[Any] = [len(write.rows) for write in checks]
+    for write in every:
+        arguments += zip(*write.rows, strict=True)
+    return text, arguments
+
+
 def composed(writes: Sequence[Write], schema: str) -> tuple[str, list[Any]]:
     """One statement for all writes, and its arguments: the columns of their rows."""
     text = _compose(tuple(write.statement for write in writes), schema)

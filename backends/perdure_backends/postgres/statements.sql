@@ -326,6 +326,12 @@ WHERE t.run = d.run AND t.seq = d.seq
 DELETE FROM perdure.timers AS t USING unnest(:run::bigint[], :number::int[]) AS d(run, number)
 WHERE t.run = d.run AND t.number = d.number
 
+-- name: settle_activities
+DELETE FROM perdure.activities AS t
+USING unnest(:run::bigint[], :number::int[], :token::text[]) AS d(run, number, token)
+WHERE t.run = d.run AND t.number = d.number AND t.token = d.token
+RETURNING t.number
+
 -- name: delete_activities
 DELETE FROM perdure.activities AS t USING unnest(:run::bigint[], :number::int[]) AS d(run, number)
 WHERE t.run = d.run AND t.number = d.number
@@ -369,6 +375,41 @@ FROM unnest(
     executing, losses, lone_losses, loss_base, turn, events, last_seq, unread, last_commit,
     closes_with, has_children, continued_to, park, tried)
 WHERE r.serial = u.serial
+
+-- name: compare_runs
+UPDATE perdure.runs AS r SET
+  current_of = u.current_of, status = u.status, suspended = u.suspended,
+  deadline_at = u.deadline_at, finished_at = u.finished_at, ready_at = u.ready_at,
+  owner = u.owner, token = u.token, executing = u.executing, losses = u.losses,
+  lone_losses = u.lone_losses, loss_base = u.loss_base, turn = u.turn, events = u.events,
+  last_seq = u.last_seq, unread = u.unread, last_commit = u.last_commit,
+  closes_with = u.closes_with, has_children = u.has_children, continued_to = u.continued_to,
+  park = u.park, tried = u.tried
+FROM unnest(
+  :serial::bigint[], :current_of::text[], :status::text[], :suspended::smallint[],
+  :deadline_at::bigint[], :finished_at::bigint[], :ready_at::bigint[], :owner::text[],
+  :token::text[], :executing::smallint[], :losses::int[], :lone_losses::int[],
+  :loss_base::bigint[], :turn::int[], :events::int[], :last_seq::bigint[], :unread::int[],
+  :last_commit::text[], :closes_with::text[], :has_children::smallint[], :continued_to::text[],
+  :park::bytea[], :tried::text[],
+  :old_status::text[], :old_suspended::smallint[], :old_ready_at::bigint[], :old_owner::text[], :old_token::text[],
+  :old_executing::smallint[], :old_losses::int[], :old_lone_losses::int[], :old_turn::int[],
+  :old_last_seq::bigint[], :old_unread::int[], :old_closes_with::text[], :old_has_children::smallint[])
+  AS u(
+    serial, current_of, status, suspended, deadline_at, finished_at, ready_at, owner, token,
+    executing, losses, lone_losses, loss_base, turn, events, last_seq, unread, last_commit,
+    closes_with, has_children, continued_to, park, tried,
+    old_status, old_suspended, old_ready_at, old_owner, old_token, old_executing, old_losses,
+    old_lone_losses, old_turn, old_last_seq, old_unread, old_closes_with, old_has_children)
+WHERE r.serial = u.serial
+  AND r.status = u.old_status AND r.suspended = u.old_suspended
+  AND r.ready_at IS NOT DISTINCT FROM u.old_ready_at AND r.owner IS NOT DISTINCT FROM u.old_owner
+  AND r.token IS NOT DISTINCT FROM u.old_token AND r.executing = u.old_executing
+  AND r.losses = u.old_losses AND r.lone_losses = u.old_lone_losses AND r.turn = u.old_turn
+  AND r.last_seq = u.old_last_seq AND r.unread = u.old_unread
+  AND r.closes_with IS NOT DISTINCT FROM u.old_closes_with
+  AND r.has_children = u.old_has_children
+RETURNING r.serial
 
 -- name: insert_starts
 INSERT INTO perdure.starts (run, started)

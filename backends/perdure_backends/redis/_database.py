@@ -15,7 +15,7 @@ import msgspec
 from perdure import BackendFormatError
 
 from .. import _liveness
-from .._relational import Link, Look
+from .._relational import Link, Look, Write
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from ._keys import Keys
@@ -386,6 +386,14 @@ class RedisDatabase:
         return Look._make((int(time), *seen, due, sessions, unlocked, posted))
 
     # --- what is on its way to other shards
+
+    @property
+    def compares(self) -> bool:
+        """See :attr:`Database.compares`."""
+        return False
+
+    async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
+        """See :meth:`Database.write_compared`: never called."""
 
     async def posted(self) -> list[Any]:
         """See :meth:`Database.posted`."""
