@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -105,8 +106,8 @@ async def latencies(client: Client, url: str) -> None:
             return await client.run(first_turn) - begun
 
         idle: list[float] = []
-        for _ in range(30):
-            await asyncio.sleep(1.0)
+        for _ in range(40):
+            await asyncio.sleep(random.uniform(0.7, 1.7))  # in step with no look of theirs
             idle.append(await start())
         print(f"  start, idle: {percentiles(idle)}")
         busy = [await start() for _ in range(300)]

@@ -80,9 +80,15 @@ _LIMITS: Final = "limits"
 _PARKED: Final = "parked"
 """Nobody is woken for what is parked: who can run it looks from time to time."""
 
-_BUSY_LOOK: Final = 0.02
-_IDLE_LOOK: Final = 0.5
+_HURRY: Final = "hurry"
+"""Told when this process has made something happen: others may answer soon."""
+
+_BUSY_LOOK: Final = 0.015
+_IDLE_LOOK: Final = 0.45
 """Seconds between glances where the store does not push."""
+
+_BUSY: Final = 2.0
+"""Seconds for which something that happened makes more of it likely."""
 
 
 class RelationalBackend:
@@ -127,6 +133,7 @@ class RelationalBackend:
         self._out_of_reach = False
         self._judges_from = -math.inf
         self._watcher: asyncio.Task[None] | None = None
+        self._busy_until = -math.inf
 
     @property
     def wakeups(self) -> Wakeups:
@@ -277,6 +284,7 @@ class RelationalBackend:
             self._planned = unit.earliest
             topics.add(DUE)
         if topics or unit.finished:
+            self._be_busy()
             self._told(topics, unit.finished)
             self._database.tell(list(topics), unit.finished)
 
@@ -348,23 +356,32 @@ class RelationalBackend:
     async def _watch(self) -> None:
         """Looks at a store that does not push: often while something happens there, else seldom."""
         pause = _IDLE_LOOK
-        while True:
-            await asyncio.sleep(pause)
-            if time.monotonic() - self._looked < pause / 2:
-                continue  # somebody else has looked just now
-            try:
-                look = await self.glance()
-            except BackendError:
-                pause = _IDLE_LOOK
-                continue
-            if look.ready or look.waiting or look.asked:
-                pause = _BUSY_LOOK
-                self._told([TURNS] * (look.ready or look.asked) + [ACTIVITIES] * look.waiting, ())
-            else:
-                pause = min(pause * 1.5, _IDLE_LOOK)
-            # Who waits for an end or an answer asks for it; where nobody does, this costs nothing.
-            self._wakeups.notify(ANSWERS)
-            self._wakeups.notify_finished(None)
+        with self._wakeups.listen(_HURRY) as waiter:
+            while True:
+                hurried = await waiter.wait(pause)
+                if not hurried and time.monotonic() - self._looked < pause / 2:
+                    continue  # somebody else has looked just now
+                try:
+                    look = await self.glance()
+                except BackendError:
+                    pause = _IDLE_LOOK
+                    continue
+                if look.ready or look.waiting or look.asked:
+                    self._be_busy()
+                    turns = [TURNS] * (look.ready or look.asked)
+                    self._told(turns + [ACTIVITIES] * look.waiting, ())
+                busy = time.monotonic() < self._busy_until
+                pause = _BUSY_LOOK if busy else min(pause * 1.5, _IDLE_LOOK)
+                # Who waits for an end or an answer asks for it; where nobody does, this is nothing.
+                self._wakeups.notify(ANSWERS)
+                self._wakeups.notify_finished(None)
+
+    def _be_busy(self) -> None:
+        """Something has happened; the next looks come soon."""
+        idle = time.monotonic() >= self._busy_until
+        self._busy_until = time.monotonic() + _BUSY
+        if idle and self._watcher is not None:
+            self._wakeups.notify(_HURRY)
 
     # --- sessions
 
