@@ -106,8 +106,8 @@ async def latencies(client: Client, url: str) -> None:
             return await client.run(first_turn) - begun
 
         idle: list[float] = []
-        for _ in range(40):
-            await asyncio.sleep(random.uniform(0.7, 1.7))  # in step with no look of theirs
+        for _ in range(15):
+            await asyncio.sleep(random.uniform(3.5, 4.5))  # in step with no look of theirs
             idle.append(await start())
         print(f"  start, idle: {percentiles(idle)}")
         busy = [await start() for _ in range(300)]
@@ -121,10 +121,9 @@ async def idle(client: Client, url: str, store: str) -> None:
         await asyncio.sleep(seconds)
         return (await statements_at(store) - before) / (time.monotonic() - begun)
 
-    alone = await rate(10)  # what the server does by itself, and this process
     async with workers(client, url, ["both", "both"]):
-        await asyncio.sleep(3)
-        print(f"  idle: {await rate(15) - alone:.1f} statements/s of two workers")
+        await asyncio.sleep(12)  # statistics are behind, and looks become seldom
+        print(f"  idle: {await rate(15):.1f} statements/s of two workers, and of counting them")
 
 
 def cpu(pids: Sequence[int]) -> float:

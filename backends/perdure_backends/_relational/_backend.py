@@ -134,6 +134,7 @@ class RelationalBackend:
         self._judges_from = -math.inf
         self._watcher: asyncio.Task[None] | None = None
         self._busy_until = -math.inf
+        self._glancing: asyncio.Task[Look] | None = None
 
     @property
     def wakeups(self) -> Wakeups:
@@ -171,11 +172,13 @@ class RelationalBackend:
 
     async def aclose(self) -> None:
         """See :meth:`Backend.aclose`."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-            if watcher.get_loop() is asyncio.get_running_loop():
-                await asyncio.wait([watcher])
+        tasks = [task for task in (self._watcher, self._glancing) if task is not None]
+        self._watcher = self._glancing = None
+        for task in tasks:
+            task.cancel()
+        here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
+        if here:
+            await asyncio.wait(here)
         self._opened = False
         await self._database.aclose()
         for _ in range(3):
@@ -350,8 +353,23 @@ class RelationalBackend:
             self._look = None
             return None
         if self._look is None or time.monotonic() - self._looked > _FRESH:
-            return await self.glance()
+            return await self._shared_glance()
         return self._look
+
+    async def _shared_glance(self) -> Look:
+        """The glance that is on its way, or a new one: a worker's loops look at the same time."""
+        loop = asyncio.get_running_loop()
+        glancing = self._glancing
+        if glancing is None or glancing.get_loop() is not loop:
+            glancing = self._glancing = loop.create_task(self.glance())
+            glancing.add_done_callback(self._glanced)
+        return await asyncio.shield(glancing)
+
+    def _glanced(self, glancing: asyncio.Task[Look]) -> None:
+        if self._glancing is glancing:
+            self._glancing = None
+        if not glancing.cancelled():
+            glancing.exception()  # seen, also where nobody waits for it any more
 
     async def _watch(self) -> None:
         """Looks at a store that does not push: often while something happens there, else seldom."""
