@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from .history import Parent
 from .records import Record, RestoreResult
@@ -113,6 +113,34 @@ class InstanceImage(Record, frozen=True):
     def mark(self) -> str:
         """Differs when anything has happened to the instance in between."""
         return mark(self.newest.run_id, self.newest.turn, self.newest.last_seq, self.newest.status)
+
+
+def activity_image(row: Sequence[Any]) -> ActivityImage:
+    """An activity from the columns of the statement ``image_activities``."""
+    number, name, queue, payload, policy, scheduled_at, attempt, due_at, *rest = row
+    deadline_at, started_at, owner, cancel, priority, headers, details, failure = rest
+    return ActivityImage(
+        number=number,
+        name=name,
+        queue=queue,
+        input=bytes(payload),
+        policy=bytes(policy),
+        scheduled_at=scheduled_at,
+        attempt=attempt - (owner is not None),
+        due_at=due_at,
+        deadline_at=deadline_at,
+        started_at=started_at,
+        cancel=bool(cancel),
+        priority=priority,
+        headers=as_bytes(headers),
+        details=as_bytes(details),
+        failure=as_bytes(failure),
+    )
+
+
+def as_bytes(value: Any) -> bytes | None:
+    """A column of bytes, as whatever a driver gives it."""
+    return None if value is None else bytes(value)
 
 
 def mark(run_id: str, turn: int, last_seq: int, status: str) -> str:

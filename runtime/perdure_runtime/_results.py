@@ -31,7 +31,7 @@ _log: Final = logging.getLogger("perdure.runtime")
 _SLOW_POLL: Final = 1.0
 _CHUNK: Final = 500
 _SHARE: Final = 10
-"""So many times as long as a look at all that is awaited takes, the next one waits."""
+"""So many times as long as a look at all that is awaited takes, the next one waits at most."""
 
 
 class ResultWatcher:
@@ -88,7 +88,8 @@ class ResultWatcher:
                     await self._look(ended)
                     if ended is None:
                         # Asked for often, all of a crowd would keep the process busy.
-                        owed, allowed = False, loop.time() + _SHARE * (loop.time() - begun)
+                        now = loop.time()
+                        owed, allowed = False, now + min(_SLOW_POLL, _SHARE * (now - begun))
                     if not self._waiting:
                         return
                     pause = max(0.0, allowed - loop.time()) if owed else _SLOW_POLL

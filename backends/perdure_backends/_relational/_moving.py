@@ -6,13 +6,15 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from .._images import (
     ActivityImage,
     InstanceImage,
     RunImage,
     UpdateImage,
+    activity_image,
+    as_bytes,
     compare,
     mark,
 )
@@ -45,7 +47,9 @@ async def image(unit: Unit, database: Database, instance_id: str) -> InstanceIma
         suspended=bool(newest.suspended),
         messages=tuple(bytes(row[0]) for row in messages),
         updates=tuple(
-            UpdateImage(digest=bytes(key), stage=stage, result=_bytes(result), failure=_bytes(why))
+            UpdateImage(
+                digest=bytes(key), stage=stage, result=as_bytes(result), failure=as_bytes(why)
+            )
             for key, stage, result, why in updates
         ),
     )
@@ -76,42 +80,15 @@ async def _run_image(unit: Unit, database: Database, run: Run) -> RunImage:
         finished_at=run.finished_at,
         last_commit=run.last_commit,
         continued_to=run.continued_to,
-        park=_bytes(run.park),
+        park=as_bytes(run.park),
         tried=run.tried,
-        result=_bytes(row[16]),
-        failure=_bytes(row[17]),
-        published=_bytes(row[21]),
+        result=as_bytes(row[16]),
+        failure=as_bytes(row[17]),
+        published=as_bytes(row[21]),
         inbox=tuple((seq, bytes(entry), bool(carried)) for seq, entry, carried in inbox),
         timers=tuple((number, due_at) for number, due_at in timers),
-        activities=tuple(map(_activity_image, activities)),
+        activities=tuple(map(activity_image, activities)),
     )
-
-
-def _activity_image(row: Sequence[Any]) -> ActivityImage:
-    """From the columns of ``image_activities``."""
-    number, name, queue, payload, policy, scheduled_at, attempt, due_at, *rest = row
-    deadline_at, started_at, owner, cancel, priority, headers, details, failure = rest
-    return ActivityImage(
-        number=number,
-        name=name,
-        queue=queue,
-        input=bytes(payload),
-        policy=bytes(policy),
-        scheduled_at=scheduled_at,
-        attempt=attempt - (owner is not None),
-        due_at=due_at,
-        deadline_at=deadline_at,
-        started_at=started_at,
-        cancel=bool(cancel),
-        priority=priority,
-        headers=_bytes(headers),
-        details=_bytes(details),
-        failure=_bytes(failure),
-    )
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
 
 
 async def make_room(unit: Unit, wanted: InstanceImage) -> RestoreResult:

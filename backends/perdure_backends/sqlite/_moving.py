@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._images import (
-    ActivityImage,
     InstanceImage,
     RunImage,
     UpdateImage,
+    activity_image,
     compare,
     digest,
     digested,
@@ -58,7 +58,7 @@ def _run_image(tx: Tx, row: tuple[Any, ...]) -> RunImage:
         parent=parent,
         inbox=tuple((seq, entry, bool(carried)) for seq, entry, carried in inbox),
         timers=tuple(tx.execute(SQL["pending_timers"], (serial,)).fetchall()),
-        activities=tuple(map(_activity_image, activities)),
+        activities=tuple(map(activity_image, activities)),
     )
 
 
@@ -70,28 +70,6 @@ _REST = (
     *("parent_close", "closes_with", "deadline_at", "finished_at", "last_commit", "continued_to"),
     *("park", "tried", "result", "failure", "published"),
 )
-
-
-def _activity_image(row: tuple[Any, ...]) -> ActivityImage:
-    number, name, queue, payload, policy, scheduled_at, attempt, due_at, *rest = row
-    deadline_at, started_at, owner, cancel, priority, headers, details, failure = rest
-    return ActivityImage(
-        number=number,
-        name=name,
-        queue=queue,
-        input=payload,
-        policy=policy,
-        scheduled_at=scheduled_at,
-        attempt=attempt - (owner is not None),
-        due_at=due_at,
-        deadline_at=deadline_at,
-        started_at=started_at,
-        cancel=bool(cancel),
-        priority=priority,
-        headers=headers,
-        details=details,
-        failure=failure,
-    )
 
 
 def restore(tx: Tx, wanted: InstanceImage, histories: Sequence[Sequence[bytes]]) -> RestoreResult:

@@ -165,9 +165,20 @@ class ActivityRunner:
 
     def start_claimed(self, task: ActivityTask) -> None:
         """Starts an attempt that came from the store."""
+        self._reserved.discard(task.token)
         if self._bucket is not None:
+            pause = self.pause
+            if pause is not None:
+                # A turn has used the rate up while the claim was on its way.
+                self._reserved.add(task.token)
+                self._loop.call_later(pause, self._start_late, task)
+                return
             self._bucket.take(1)
         self.start(task)
+
+    def _start_late(self, task: ActivityTask) -> None:
+        if not self.stopping:  # else the end of the session hands it back
+            self.start_claimed(task)
 
     def start(self, task: ActivityTask, live: Live | None = None) -> None:
         """Starts an attempt whose record is claimed by this worker's session."""
