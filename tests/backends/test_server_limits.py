@@ -204,12 +204,12 @@ def counted(store: str) -> Generator[tuple[str, Callable[[], int]]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o755)
+        log = path / "server" / "general.log"
         if store == "postgres":
             server, url = servers.postgres(path / "server")
             server.command += ["-c", "log_statement=all"]
         elif store == "mysql":
             server, url = servers.mysql(path / "server")
-            log = path / "server" / "general.log"
             server.command += ["--general-log", f"--general-log-file={log}"]
         else:
             server, url = servers.redis(path / "server")
