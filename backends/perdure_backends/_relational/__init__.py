@@ -13,6 +13,7 @@ from ._database import ConflictError as ConflictError
 from ._database import Database as Database
 from ._database import Link as Link
 from ._database import Look as Look
+from ._database import Undivided as Undivided
 from ._database import Write as Write
 from ._pools import LoopPools as LoopPools
 from ._pools import opened as opened
@@ -21,6 +22,8 @@ from ._posting import Waiting as Waiting
 from ._rows import ACTIVITY_MUTABLE as ACTIVITY_MUTABLE
 from ._rows import RUN_COLUMNS as RUN_COLUMNS
 from ._rows import RUN_FIXED as RUN_FIXED
+from ._telling import Teller as Teller
+from ._telling import end_tasks as end_tasks
 
 __all__ = [
     "ACTIVITY_MUTABLE",
@@ -33,7 +36,10 @@ __all__ = [
     "LoopPools",
     "Posted",
     "RelationalBackend",
+    "Teller",
+    "Undivided",
     "Waiting",
     "Write",
+    "end_tasks",
     "opened",
 ]

@@ -55,6 +55,7 @@ from . import _activities, _control, _delivering, _looking, _moving, _queries, _
 from ._database import ConflictError, Database, Link, Look
 from ._known import Known, KnownLink
 from ._posting import Posted, Waiting, decode_posted
+from ._telling import end_tasks
 from ._unit import Unit
 
 T = TypeVar("T")
@@ -172,13 +173,8 @@ class RelationalBackend:
 
     async def aclose(self) -> None:
         """See :meth:`Backend.aclose`."""
-        tasks = [task for task in (self._watcher, self._glancing) if task is not None]
-        self._watcher = self._glancing = None
-        for task in tasks:
-            task.cancel()
-        here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
-        if here:
-            await asyncio.wait(here)
+        watcher, self._watcher = self._watcher, None
+        await end_tasks(watcher, self._glancing)
         self._opened = False
         await self._database.aclose()
         for _ in range(3):
@@ -380,7 +376,7 @@ class RelationalBackend:
                 if not hurried and time.monotonic() - self._looked < pause / 2:
                     continue  # somebody else has looked just now
                 try:
-                    look = await self.glance()
+                    look = await self._shared_glance()
                 except BackendError:
                     pause = _IDLE_LOOK
                     continue

@@ -76,6 +76,23 @@ class Link(Protocol):
         ...
 
 
+class Undivided:
+    """What a :class:`Database` says that has no shards: all instances lie here."""
+
+    @property
+    def others(self) -> Sequence[int]:
+        """See :attr:`Database.others`."""
+        return ()
+
+    def is_here(self, instance_id: str) -> bool:
+        """See :meth:`Database.is_here`."""
+        return True
+
+    async def posted(self) -> list[Any]:
+        """See :meth:`Database.posted`."""
+        return []
+
+
 class Database(Protocol):
     """A database server with our tables in it."""
 

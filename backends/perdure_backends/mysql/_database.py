@@ -22,7 +22,7 @@ from perdure import (
 )
 from pymysql import err
 
-from .._relational import ConflictError, Link, Look, LoopPools, Write, opened
+from .._relational import ConflictError, Link, Look, LoopPools, Undivided, Write, opened
 from .._relational._listing import listing
 from ..contract import SessionKeeper
 from ..records import ListFilter
@@ -36,7 +36,7 @@ _SLACK: Final = 64 * 1024
 """Bytes of a packet that a row's other columns and the statement may need."""
 
 
-class MysqlDatabase:
+class MysqlDatabase(Undivided):
     """Tables of a MySQL or MariaDB database.
 
     Args:
@@ -91,25 +91,12 @@ class MysqlDatabase:
     # --- connections
 
     @property
-    def others(self) -> Sequence[int]:
-        """See :attr:`Database.others`: a database is not divided."""
-        return ()
-
-    def is_here(self, instance_id: str) -> bool:
-        """See :meth:`Database.is_here`."""
-        return True
-
-    @property
     def compares(self) -> bool:
         """See :attr:`Database.compares`."""
         return False
 
     async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
         """See :meth:`Database.write_compared`: never called."""
-
-    async def posted(self) -> list[Any]:
-        """See :meth:`Database.posted`."""
-        return []
 
     async def open(self) -> None:
         """See :meth:`Database.open`."""

@@ -23,7 +23,17 @@ from perdure import (
     SchemaVersionError,
 )
 
-from .._relational import ConflictError, Link, Look, LoopPools, Write, opened
+from .._relational import (
+    ConflictError,
+    Link,
+    Look,
+    LoopPools,
+    Teller,
+    Undivided,
+    Write,
+    end_tasks,
+    opened,
+)
 from .._relational._listing import listing
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ..contract import SessionKeeper
@@ -45,10 +55,6 @@ _DRIVER: Final = (
 )
 """What the driver raises; where a connection breaks in the middle, internal errors too."""
 
-_TOLD_RUNS: Final = 100
-"""Ends that are told by name; a notification holds 8,000 bytes."""
-
-_TELL_PAUSE: Final = 0.001
 _LISTEN_PAUSE: Final = 0.5
 
 _INDEXED: Final = {
@@ -62,7 +68,7 @@ _INDEXED: Final = {
 }
 
 
-class PostgresDatabase:
+class PostgresDatabase(Undivided):
     """A schema of a PostgreSQL database.
 
     Args:
@@ -99,9 +105,7 @@ class PostgresDatabase:
         self._me = secrets.token_hex(4)
         self._channel = f"perdure_{schema}"
         self._listener: asyncio.Task[None] | None = None
-        self._teller: asyncio.Task[None] | None = None
-        self._to_tell: set[str] = set()
-        self._ended: set[str] = set()
+        self._teller = Teller(self._me, self._notify)
 
     @property
     def url(self) -> str:
@@ -121,15 +125,6 @@ class PostgresDatabase:
     # --- connections
 
     @property
-    def others(self) -> Sequence[int]:
-        """See :attr:`Database.others`: a database is not divided."""
-        return ()
-
-    def is_here(self, instance_id: str) -> bool:
-        """See :meth:`Database.is_here`."""
-        return True
-
-    @property
     def compares(self) -> bool:
         """See :attr:`Database.compares`."""
         return True
@@ -139,10 +134,6 @@ class PostgresDatabase:
         text, arguments = compared(checks, writes, self._schema)
         async with self._connection() as connection:
             await connection.fetchval(text, *arguments)
-
-    async def posted(self) -> list[Any]:
-        """See :meth:`Database.posted`."""
-        return []
 
     async def open(self) -> None:
         """See :meth:`Database.open`."""
@@ -183,13 +174,8 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """See :meth:`Database.aclose`."""
-        tasks = [task for task in (self._listener, self._teller) if task is not None]
-        self._listener = self._teller = None
-        for task in tasks:
-            task.cancel()
-        here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
-        if here:
-            await asyncio.wait(here)
+        listener, self._listener = self._listener, None
+        await end_tasks(listener, self._teller.task)
         for session_id in list(self._holders):
             await self.let_go(session_id)
         await self._pools.aclose()
@@ -336,27 +322,11 @@ class PostgresDatabase:
         """See :meth:`Database.tell`."""
         if not self.pushes:
             return
-        self._to_tell.update(topics)
-        self._ended.update(finished)
-        if self._teller is None:
-            self._teller = asyncio.get_running_loop().create_task(self._tell())
+        self._teller.tell(topics, finished)
 
-    async def _tell(self) -> None:
-        """Sends what has gathered, one notification at a time."""
-        try:
-            while self._to_tell or self._ended:
-                await asyncio.sleep(_TELL_PAUSE)
-                ended = None if len(self._ended) > _TOLD_RUNS else list(self._ended)
-                payload = json.dumps([self._me, list(self._to_tell), ended])
-                self._to_tell.clear()
-                self._ended.clear()
-                try:
-                    async with self._connection() as connection:
-                        await connection.execute("SELECT pg_notify($1, $2)", self._channel, payload)
-                except BackendError as error:
-                    _log.debug("could not notify others: %s", error)
-        finally:
-            self._teller = None
+    async def _notify(self, message: str) -> None:
+        async with self._connection() as connection:
+            await connection.execute("SELECT pg_notify($1, $2)", self._channel, message)
 
 
 async def _close_pool(pool: asyncpg.Pool[Any]) -> None:

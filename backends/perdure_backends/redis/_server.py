@@ -29,7 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
-from .._relational import LoopPools, opened
+from .._relational import LoopPools, Teller, end_tasks, opened
 from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS
 from ._nodes import Cluster, Connect, Node, Nodes, Single
 
@@ -48,8 +48,6 @@ _HALF_MADE: Final = 2.0
 _MOVES: Final = 5
 """How often in a row a slot may have moved."""
 
-_TOLD_RUNS: Final = 100
-_TELL_PAUSE: Final = 0.001
 _LISTEN_PAUSE: Final = 0.5
 
 
@@ -102,9 +100,7 @@ class RedisServer:
         self._connecting: set[asyncio.Future[Any]] = set()
         self._wakes: dict[int, Wake] = {}
         self._listener: asyncio.Task[None] | None = None
-        self._teller: asyncio.Task[None] | None = None
-        self._to_tell: set[tuple[int, str]] = set()
-        self._ended: set[str] = set()
+        self._teller = Teller(self.name, self._publish)
 
     # --- clients
 
@@ -146,13 +142,8 @@ class RedisServer:
 
     async def aclose(self) -> None:
         """Closes all connections. Idempotent."""
-        tasks = [task for task in (self._listener, self._teller) if task is not None]
-        self._listener = self._teller = None
-        for task in tasks:
-            task.cancel()
-        here = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
-        if here:
-            await asyncio.wait(here)
+        listener, self._listener = self._listener, None
+        await end_tasks(listener, self._teller.task)
         # A connection that is being made now would be open behind the back of its closed pool.
         loop = asyncio.get_running_loop()
         until = loop.time() + _HALF_MADE
@@ -286,27 +277,10 @@ class RedisServer:
 
     def tell(self, shard: int, topics: Sequence[str], finished: Sequence[str]) -> None:
         """Tells other processes, soon; never fails."""
-        self._to_tell.update((shard, topic) for topic in topics)
-        self._ended.update(finished)
-        if self._teller is None:
-            self._teller = asyncio.get_running_loop().create_task(self._tell())
+        self._teller.tell(((shard, topic) for topic in topics), finished)
 
-    async def _tell(self) -> None:
-        """Sends what has gathered, one message at a time."""
-        try:
-            while self._to_tell or self._ended:
-                await asyncio.sleep(_TELL_PAUSE)
-                ended = None if len(self._ended) > _TOLD_RUNS else list(self._ended)
-                payload = json.dumps([self.name, list(self._to_tell), ended])
-                self._to_tell.clear()
-                self._ended.clear()
-                try:
-                    command = ("PUBLISH", self._channel, payload)
-                    await self.pipeline(slot_of(self._channel), [command])
-                except BackendError as error:
-                    _log.debug("could not tell others: %s", error)
-        finally:
-            self._teller = None
+    async def _publish(self, message: str) -> None:
+        await self.pipeline(slot_of(self._channel), [("PUBLISH", self._channel, message)])
 
 
 def slot_of(key: str) -> int:

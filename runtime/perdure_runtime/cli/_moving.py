@@ -5,11 +5,12 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import click
 from perdure import UsageError, Workflow
@@ -31,8 +32,44 @@ def add_to(group: click.Group) -> None:
         group.add_command(command)
 
 
-def _chosen(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Arguments that choose instances."""
+class _Choice(NamedTuple):
+    """Which instances, as the options say."""
+
+    ids: tuple[str, ...]
+    everything: bool
+    states: tuple[str, ...]
+    workflow: str | None
+    prefix: str | None
+    family: bool
+
+    def check(self) -> None:
+        """Before anything is opened.
+
+        Raises:
+            UsageError: none are named, or in more than one way.
+        """
+        narrowed = bool(self.states or self.workflow or self.prefix)
+        if sum((bool(self.ids), self.everything, narrowed)) != 1:
+            raise UsageError(
+                "name instances, or choose them by --state, --workflow, --prefix or --all"
+            )
+
+    async def records(self, mover: Mover) -> list[InstanceRecord]:
+        """The instances. Raises as :meth:`Mover.select`."""
+        chosen = None
+        if not self.ids:
+            chosen = ListFilter(states=self.states, workflow=self.workflow, id_prefix=self.prefix)
+        return await mover.select(chosen, self.ids, family=self.family)
+
+
+def _choosing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Arguments that choose instances, given as ``choice``; and ``--wait``."""
+
+    @functools.wraps(function)
+    def command(**given: Any) -> Any:
+        choice = _Choice(*(given.pop(name) for name in _Choice._fields))
+        return function(choice=choice, **given)
+
     for decorate in reversed(
         (
             click.argument("ids", nargs=-1, metavar="[ID]..."),
@@ -49,23 +86,8 @@ def _chosen(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
         )
     ):
-        function = decorate(function)
-    return function
-
-
-def _filter(
-    ids: tuple[str, ...],
-    everything: bool,
-    states: tuple[str, ...],
-    workflow: str | None,
-    prefix: str | None,
-) -> ListFilter | None:
-    narrowed = bool(states or workflow or prefix)
-    if sum((bool(ids), everything, narrowed)) != 1:
-        raise UsageError("name instances, or choose them by --state, --workflow, --prefix or --all")
-    if ids:
-        return None
-    return ListFilter(states=states, workflow=workflow, id_prefix=prefix)
+        command = decorate(command)
+    return command
 
 
 def _code(target: str | None) -> list[Workflow[..., Any]]:
@@ -80,18 +102,13 @@ def _tell(text: str) -> None:
 
 
 @click.command()
-@_chosen
+@_choosing
 @backend_option
 @click.option("--output", "-o", default="-", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--suspend", is_flag=True, help="Suspend what runs; it stays so.")
 @run_async
 async def export(
-    ids: tuple[str, ...],
-    everything: bool,
-    states: tuple[str, ...],
-    workflow: str | None,
-    prefix: str | None,
-    family: bool,
+    choice: _Choice,
     wait: float,
     url: str,
     output: str,
@@ -104,10 +121,10 @@ async def export(
     What has ended is copied. What runs must not run twice: it is left out, or suspended here by
     --suspend, and `perdure import --source` lets it go on in the other store.
     """
-    chosen = _filter(ids, everything, states, workflow, prefix)
+    choice.check()
     async with connect(unchanged(url)) as backend:
         mover = Mover(backend, None, wait=wait, tell=_tell)
-        found = await mover.select(chosen, ids, family=family)
+        found = await choice.records(mover)
         left_out = [] if suspend else [one for one in found if _runs(one)]
         for record in left_out:
             _tell(f"{record.instance_id} runs and was left out; --suspend takes it along")
@@ -198,7 +215,7 @@ async def import_(
 
 
 @click.command()
-@_chosen
+@_choosing
 @backend_option
 @click.option("--to", "to", required=True, metavar="URL", help="The store to move them to.")
 @click.option("--verify", "target", default=None, metavar="MODULE", help="Replay by this code.")
@@ -206,12 +223,7 @@ async def import_(
 @json_option
 @run_async
 async def move(
-    ids: tuple[str, ...],
-    everything: bool,
-    states: tuple[str, ...],
-    workflow: str | None,
-    prefix: str | None,
-    family: bool,
+    choice: _Choice,
     wait: float,
     url: str,
     to: str,
@@ -226,7 +238,7 @@ async def move(
     They are suspended, copied, removed here, and resumed there: one copy at most can run, whatever
     breaks off. Then say it again, with --resume for those that it had suspended already.
     """
-    chosen = _filter(ids, everything, states, workflow, prefix)
+    choice.check()
     async with connect(unchanged(url)) as source, connect(to) as backend:
         with _progress() as progress:
             task = progress.add_task("moving", total=None)
@@ -238,10 +250,10 @@ async def move(
                 tell=_tell,
                 done=lambda _: progress.advance(task),
             )
-            records = await mover.select(chosen, ids, family=family)
+            records = await choice.records(mover)
             progress.update(task, total=len(records))
             report = await mover.move(records, resume=resume)
-        there = set(ids) - {record.instance_id for record in records}
+        there = set(choice.ids) - {record.instance_id for record in records}
         if there:
             # Named ones that have left already, and may have been left suspended where they went.
             later = await mover.arrived(there, resume=resume)
