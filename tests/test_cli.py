@@ -207,12 +207,17 @@ def test_prune(terminal: Terminal) -> None:
 
 def test_migrate(terminal: Terminal) -> None:
     planned = terminal.json("migrate", "--sql")["planned"]
-    assert [one["name"] for one in planned] == ["0001_initial.sql", "0002_messages.sql"]
+    assert [one["name"] for one in planned] == [
+        "0001_initial.sql",
+        "0002_messages.sql",
+        "0003_overview.sql",
+    ]
     assert "CREATE TABLE runs" in terminal.run("migrate", "--sql").stdout
-    assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 2, "applied": []}
+    assert terminal.json("migrate", "--check", code=1) == {"stored": 0, "wanted": 3, "applied": []}
     assert terminal.run("migrate").stdout.splitlines() == [
         "applied 0001_initial.sql",
         "applied 0002_messages.sql",
+        "applied 0003_overview.sql",
     ]
     assert "nothing to do" in terminal.run("migrate").stdout
     assert terminal.run("list").stdout == "no instances\n"

@@ -11,10 +11,12 @@ from ._images import UpdateImage as UpdateImage
 from ._urls import open_backend as open_backend
 from ._wakeups import Wakeups as Wakeups
 from .contract import Backend as Backend
+from .contract import Documents as Documents
 from .contract import Listing as Listing
 from .contract import Liveness as Liveness
 from .contract import Migrating as Migrating
 from .contract import Moving as Moving
+from .contract import Overseeing as Overseeing
 from .contract import QueueControl as QueueControl
 from .contract import SessionKeeper as SessionKeeper
 from .contract import Sharded as Sharded
@@ -22,11 +24,13 @@ from .contract import Sharded as Sharded
 __all__ = [
     "ActivityImage",
     "Backend",
+    "Documents",
     "InstanceImage",
     "Listing",
     "Liveness",
     "Migrating",
     "Moving",
+    "Overseeing",
     "QueueControl",
     "RunImage",
     "SessionKeeper",

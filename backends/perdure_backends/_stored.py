@@ -197,3 +197,8 @@ def instance_record(row: tuple[Any, ...]) -> InstanceRecord:
         started=row[20],
         published=row[21],
     )
+
+
+def park_reason(stored: bytes) -> str:
+    """Why a run is parked, from the column of its row."""
+    return decode_park(stored).reason

@@ -37,6 +37,7 @@ from .records import (
     ClaimedTurns,
     CommitOutcome,
     ControlResult,
+    Document,
     Heartbeat,
     HeartbeatResult,
     InstanceRecord,
@@ -44,6 +45,7 @@ from .records import (
     ListFilter,
     ListPage,
     Message,
+    Overview,
     Pending,
     QueryAnswer,
     QueryClaim,
@@ -321,6 +323,37 @@ class QueueControl(Protocol):
 
     async def queue_limits(self) -> list[QueueLimit]:
         """The limits, by the names of their queues."""
+        ...
+
+
+@runtime_checkable
+class Overseeing(Protocol):
+    """Optional: shows at a glance what waits, runs and fails."""
+
+    async def overview(self, most: int) -> Overview:
+        """Counts, none of them beyond ``most``: what it costs does not grow with the store."""
+        ...
+
+
+@runtime_checkable
+class Documents(Protocol):
+    """Optional: keeps small things beside the instances: audit log, published schemas, rates.
+
+    Collections and keys are text without NUL, up to 64 and 256 bytes long.
+    """
+
+    async def put_documents(self, documents: Sequence[Document]) -> None:
+        """Keeps each under its key, in place of what was there. All or nothing."""
+        ...
+
+    async def list_documents(
+        self, collection: str, after: str | None, limit: int, *, newest_first: bool = False
+    ) -> list[Document]:
+        """Those with keys above ``after``, in order; the other way round with ``newest_first``."""
+        ...
+
+    async def clear_documents(self, collection: str, before: str) -> None:
+        """Forgets those with keys below ``before``."""
         ...
 
 

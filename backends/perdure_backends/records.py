@@ -180,6 +180,7 @@ class TurnTask(Record, frozen=True):
         inbox: everything unread, in order.
         time: the store's time of the claim.
         events: events in the history so far.
+        ready_at: since when it could have been claimed; ``None`` where that is not known.
     """
 
     instance_id: str
@@ -195,6 +196,7 @@ class TurnTask(Record, frozen=True):
     events: int = 0
     parent: Parent | None = None
     alone: bool = False
+    ready_at: int | None = None
 
 
 class ClaimedTurns(Record, frozen=True):
@@ -409,7 +411,10 @@ class ActivityClaim(Record, frozen=True):
 
 
 class ActivityTask(Record, frozen=True):
-    """An attempt of an activity, leased to the session that claimed it."""
+    """An attempt of an activity, leased to the session that claimed it.
+
+    ``due_at`` is when it could have been started first; ``None`` where that is not known.
+    """
 
     instance_id: str
     run_id: str
@@ -427,6 +432,7 @@ class ActivityTask(Record, frozen=True):
     details: bytes | None = None
     alone: bool = False
     headers: dict[str, bytes] = {}
+    due_at: int | None = None
 
 
 class ActivityResult(Record, frozen=True):
@@ -632,6 +638,48 @@ class RestoreResult(enum.StrEnum):
     RESTORED = "restored"
     THERE = "there"
     OTHER = "other"
+
+
+class QueueBacklog(Record, frozen=True):
+    """What waits on a queue, for whichever worker, and since when the first of it does.
+
+    Attributes:
+        turns: instances that wait for a turn.
+        activities: activities that could start now.
+        running: attempts that have been started and have not ended.
+    """
+
+    queue: str
+    turns: int = 0
+    turns_since: int | None = None
+    activities: int = 0
+    activities_since: int | None = None
+    running: int = 0
+
+
+class Overview(Record, frozen=True):
+    """A store at a glance. No number is above ``most``; one that is ``most`` may be more.
+
+    Attributes:
+        time: the store's time.
+        states: runs by words of :attr:`InstanceRecord.state`.
+        parked: parked runs by the reason.
+        queues: by name, those on which something waits or runs.
+    """
+
+    time: int
+    most: int
+    states: dict[str, int]
+    parked: dict[str, int]
+    queues: tuple[QueueBacklog, ...]
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """Something that is kept under a key, beside the instances. Keys are compared as bytes."""
+
+    collection: str
+    key: str
+    value: bytes
 
 
 class ListFilter(Record, frozen=True):

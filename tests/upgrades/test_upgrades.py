@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from freeze import FLOWS, FOLDER, stored
+from perdure_backends import Listing, Overseeing
 from perdure_backends._migrating import Script, scripts
+from perdure_backends.records import ListFilter
 from perdure_runtime import Client, Worker, connect
 from released_flows import double, go, later
 from stores import mysql_database, store_url
@@ -23,9 +25,12 @@ FILES = sorted(FOLDER.glob("*.json"))
 
 RELEASED = {
     "mysql/0001_initial.sql": "465dffd83ad4bbe1",
+    "mysql/0002_overview.sql": "0d801622b38c6dfe",
     "postgres/0001_initial.sql": "43cc83f1b136a1fa",
+    "postgres/0002_overview.sql": "b88e8bacbe6e3a28",
     "sqlite/0001_initial.sql": "1ee599af493e392e",
     "sqlite/0002_messages.sql": "2e374d93728b34da",
+    "sqlite/0003_overview.sql": "7eac20cfe7511c21",
 }
 """Digests of migrations: stores out there have been made by them. New ones are added below."""
 
@@ -138,6 +143,15 @@ def test_a_released_store_goes_on(file: Path, tmp_path: Path) -> None:
             load_redis(url, rows)
         else:
             await (load_postgres if kind == "postgres" else load_mysql)(url, rows, version)
+        async with connect(url) as backend:
+            assert isinstance(backend, Overseeing)
+            assert isinstance(backend, Listing)
+            before = await backend.overview(100)
+            for state, count in before.states.items():
+                chosen = ListFilter(states=(state,), all_runs=True)
+                page = await backend.list_instances(chosen, None, 100)
+                assert len(page.instances) == count, state
+            assert before.states["suspended"] == 1
         async with (
             connect(url) as backend,
             Worker(backend, workflows=FLOWS, activities=[double, later]),

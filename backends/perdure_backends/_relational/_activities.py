@@ -99,6 +99,7 @@ def _lease(
         details=None if details is None else bytes(details),
         alone=claim.alone,
         headers=decode_headers(headers),
+        due_at=activity.due_at,
     )
 
 

@@ -26,6 +26,7 @@ from ..records import (
     ClaimedTurns,
     CommitOutcome,
     ControlResult,
+    Document,
     Heartbeat,
     HeartbeatResult,
     InstanceRecord,
@@ -33,6 +34,7 @@ from ..records import (
     ListFilter,
     ListPage,
     Message,
+    Overview,
     Pending,
     QueryAnswer,
     QueryClaim,
@@ -51,7 +53,7 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _control, _delivering, _looking, _moving, _queries, _turns
+from . import _activities, _control, _delivering, _looking, _moving, _overview, _queries, _turns
 from ._database import ConflictError, Database, Link, Look
 from ._known import Known, KnownLink
 from ._posting import Posted, Waiting, decode_posted
@@ -629,6 +631,27 @@ class RelationalBackend:
     async def discard(self, instance_id: str, mark: str) -> RemoveResult:
         """See :meth:`Moving.discard`."""
         return await self._change(lambda unit: _moving.discard(unit, instance_id, mark))
+
+    async def overview(self, most: int) -> Overview:
+        """See :meth:`Overseeing.overview`."""
+        return await _overview.overview(self._database, self._now(), most)
+
+    async def put_documents(self, documents: Sequence[Document]) -> None:
+        """See :meth:`Documents.put_documents`."""
+        if documents:
+            await self._change(lambda unit: _overview.put_documents(unit, documents))
+
+    async def list_documents(
+        self, collection: str, after: str | None, limit: int, *, newest_first: bool = False
+    ) -> list[Document]:
+        """See :meth:`Documents.list_documents`."""
+        return await _overview.list_documents(
+            self._database, collection, after, limit, newest_first=newest_first
+        )
+
+    async def clear_documents(self, collection: str, before: str) -> None:
+        """See :meth:`Documents.clear_documents`."""
+        await self._database.fetch("clear_documents", collection=collection, before=before)
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

@@ -6,6 +6,9 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from .._stored import instance_record, pending_activity, session_decoder
 from ..records import (
@@ -82,5 +85,19 @@ async def list_from(
     if after is not None:
         at, _, serial = after.partition(".")
         start = (int(at), int(serial))
-    rows = await database.list_runs(filter, start, limit)
+    rows = await _rows(database, filter, start, limit)
     return [(f"{row[6]}.{row[19]}", instance_record(tuple(row))) for row in rows]
+
+
+async def _rows(
+    database: Database, filter: ListFilter, start: tuple[int, int] | None, limit: int
+) -> list[Any]:
+    """Rows of a listing; those of each state by themselves, for that is what an index has."""
+    if len(filter.states) < 2:
+        return await database.list_runs(filter, start, limit)
+    rows: list[Any] = []
+    for state in dict.fromkeys(filter.states):
+        one = msgspec.structs.replace(filter, states=(state,))
+        rows += await database.list_runs(one, start, limit)
+    rows.sort(key=lambda row: (row[6], row[19]), reverse=True)
+    return rows[:limit]

@@ -200,7 +200,7 @@ def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: tuple[InboxEntry, ...]
         run.token = new_token()
     run.owner = claim.session_id
     run.executing = 1
-    run.ready_at = run.park = None
+    ready_at, run.ready_at, run.park = run.ready_at, None, None
     return TurnTask(
         instance_id=run.instance_id,
         run_id=run.run_id,
@@ -215,6 +215,7 @@ def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: tuple[InboxEntry, ...]
         events=run.events,
         parent=run.parent,
         alone=claim.alone,
+        ready_at=ready_at,
     )
 
 

@@ -14,7 +14,17 @@ Each case gets a fresh, empty store whose clock it sets itself.
 PYTEST_DONT_REWRITE
 """
 
-from . import _activities, _asking, _messages, _moving, _runs, _sessions, _steering, _turns
+from . import (
+    _activities,
+    _asking,
+    _messages,
+    _moving,
+    _overview,
+    _runs,
+    _sessions,
+    _steering,
+    _turns,
+)
 from ._harness import CASES as CASES
 from ._harness import Case as Case
 from ._harness import ConformanceError as ConformanceError
@@ -22,6 +32,16 @@ from ._harness import Harness as Harness
 from ._harness import TestClock as TestClock
 from ._harness import run_case as run_case
 
-_MODULES = (_activities, _asking, _messages, _moving, _runs, _sessions, _steering, _turns)
+_MODULES = (
+    _activities,
+    _asking,
+    _messages,
+    _moving,
+    _overview,
+    _runs,
+    _sessions,
+    _steering,
+    _turns,
+)
 
 __all__ = ["CASES", "Case", "ConformanceError", "Harness", "TestClock", "run_case"]

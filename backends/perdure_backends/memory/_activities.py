@@ -107,6 +107,7 @@ def _task(row: ActivityRow, *, alone: bool) -> ActivityTask:
         details=row.details,
         alone=alone,
         headers=new.headers,
+        due_at=row.due_at,
     )
 
 

@@ -24,6 +24,7 @@ from ..records import (
     ClaimedTurns,
     CommitOutcome,
     ControlResult,
+    Document,
     Heartbeat,
     HeartbeatResult,
     InstanceRecord,
@@ -32,6 +33,7 @@ from ..records import (
     ListPage,
     Message,
     NewTimer,
+    Overview,
     Park,
     Pending,
     PendingActivity,
@@ -53,7 +55,7 @@ from ..records import (
     TurnCommit,
     UpdateAnswer,
 )
-from . import _activities, _moving, _queries, _turns
+from . import _activities, _moving, _overview, _queries, _turns
 from ._state import ActivityRow, Run, Session, State
 
 
@@ -349,6 +351,32 @@ class MemoryBackend:
         """See :meth:`Moving.discard`."""
         with self._change() as state:
             return _moving.discard(state, instance_id, mark)
+
+    async def overview(self, most: int) -> Overview:
+        """See :meth:`Overseeing.overview`."""
+        with self._lock:
+            return _overview.overview(self._state, most)
+
+    async def put_documents(self, documents: Sequence[Document]) -> None:
+        """See :meth:`Documents.put_documents`."""
+        with self._lock:
+            for one in documents:
+                self._state.documents.setdefault(one.collection, {})[one.key] = one.value
+
+    async def list_documents(
+        self, collection: str, after: str | None, limit: int, *, newest_first: bool = False
+    ) -> list[Document]:
+        """See :meth:`Documents.list_documents`."""
+        with self._lock:
+            found = self._state.documents.get(collection, {})
+            return _overview.page_of(collection, found, after, limit, newest_first=newest_first)
+
+    async def clear_documents(self, collection: str, before: str) -> None:
+        """See :meth:`Documents.clear_documents`."""
+        with self._lock:
+            found = self._state.documents.get(collection, {})
+            for key in [key for key in found if key < before]:
+                del found[key]
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

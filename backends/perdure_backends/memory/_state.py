@@ -58,6 +58,7 @@ class Run:
         "park",
         "published",
         "queue",
+        "ready_at",
         "request_id",
         "result",
         "run_id",
@@ -108,6 +109,7 @@ class Run:
         self.published: bytes | None = None
         # seq → (entry, whether continue-as-new carries it over)
         self.inbox: dict[int, tuple[bytes, bool]] = {}
+        self.ready_at = 0  # since when it is claimable, while it is
         self.last_seq = 0
         self.owner: str | None = None
         self.token = ""
@@ -213,6 +215,7 @@ class State:
         self.updates: dict[tuple[str, str], UpdateAnswer] = {}
         self.queries: dict[str, Query] = {}
         self.buckets: dict[str, Bucket] = {}
+        self.documents: dict[str, dict[str, bytes]] = {}
         # Runs that came from another store before the one whose end closes them: child → closer.
         self.orphans: dict[str, str] = {}
         # Runs and activities that wait to be claimed, longest waiting first.
@@ -230,7 +233,9 @@ class State:
     def wake(self, run: Run) -> None:
         """Makes a run claimable, unless an operator or a park holds it."""
         if run.status is Status.RUNNING and not run.suspended and run.park is None:
-            self.ready.setdefault(run.run_id, run)
+            if run.run_id not in self.ready:
+                self.ready[run.run_id] = run
+                run.ready_at = self.clock()
             self.topics.add(TURNS)
 
     def accept(self, run: Run, entry: bytes, *, carried: bool) -> int:

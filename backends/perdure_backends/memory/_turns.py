@@ -133,6 +133,7 @@ def _lease(state: State, run: Run, claim: TurnClaim) -> TurnTask:
         events=run.events,
         parent=run.parent,
         alone=claim.alone,
+        ready_at=None if claim.parked else run.ready_at,
     )
 
 

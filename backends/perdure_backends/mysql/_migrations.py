@@ -17,7 +17,7 @@ from perdure import BackendFormatError, BackendUnavailableError
 from .._migrating import Script, scripts
 from ._statements import literal, with_prefix
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 """The schema that this code writes."""
 
 OLDEST_READER: Final = 1

@@ -459,3 +459,43 @@ DELETE FROM perdure_messages WHERE {or lineage = :1}
 
 -- name: clear_updates
 DELETE FROM perdure_updates WHERE {or lineage = :1}
+
+-- name: count_state
+SELECT COUNT(*) FROM (SELECT 1 FROM perdure_runs WHERE status = :status LIMIT :most) AS found
+
+-- name: count_completed
+SELECT COUNT(*) FROM (SELECT 1 FROM perdure_runs WHERE status = 'completed' LIMIT :most) AS found
+
+-- name: count_suspended
+SELECT COUNT(*) FROM (SELECT suspended FROM perdure_runs WHERE status = 'running' LIMIT :most) AS found
+WHERE suspended = 1
+
+-- name: some_parked
+SELECT park FROM perdure_runs WHERE park IS NOT NULL AND suspended = 0 LIMIT :most
+
+-- name: ready_by_queue
+SELECT queue, COUNT(*), MIN(ready_at) FROM
+  (SELECT queue, ready_at FROM perdure_runs WHERE ready_at IS NOT NULL LIMIT :most) AS found GROUP BY queue
+
+-- name: waiting_by_queue
+SELECT queue, COUNT(*), MIN(due_at) FROM (SELECT queue, due_at FROM perdure_activities
+  WHERE owner IS NULL AND due_at <= :now LIMIT :most) AS found GROUP BY queue
+
+-- name: running_by_queue
+SELECT queue, COUNT(*), NULL FROM
+  (SELECT queue FROM perdure_activities WHERE owner IS NOT NULL LIMIT :most) AS found GROUP BY queue
+
+-- name: put_documents
+INSERT INTO perdure_documents (collection, name, value) VALUES {rows :1, :2, :3}
+ON DUPLICATE KEY UPDATE value = VALUES(value)
+
+-- name: list_documents
+SELECT collection, name, value FROM perdure_documents
+WHERE collection = :collection AND name > :after ORDER BY name LIMIT :limit
+
+-- name: newest_documents
+SELECT collection, name, value FROM perdure_documents
+WHERE collection = :collection AND (:after IS NULL OR name < :after) ORDER BY name DESC LIMIT :limit
+
+-- name: clear_documents
+DELETE FROM perdure_documents WHERE collection = :collection AND name < :before

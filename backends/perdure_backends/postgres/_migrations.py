@@ -15,7 +15,7 @@ from perdure import BackendFormatError
 from .._migrating import Script, scripts
 from ._statements import in_schema, lock_key
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 """The schema that this code writes."""
 
 OLDEST_READER: Final = 1

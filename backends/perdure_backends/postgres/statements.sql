@@ -539,3 +539,45 @@ DELETE FROM perdure.messages WHERE lineage = ANY(:lineage::bigint[])
 
 -- name: clear_updates
 DELETE FROM perdure.updates WHERE lineage = ANY(:lineage::bigint[])
+
+-- name: count_state
+SELECT count(*) FROM (SELECT 1 FROM perdure.runs WHERE status = :status
+  AND status <> 'completed' AND status <> 'continued_as_new' LIMIT :most) AS found
+
+-- name: count_completed
+SELECT count(*) FROM (SELECT 1 FROM perdure.runs WHERE status = 'completed' LIMIT :most) AS found
+
+-- name: count_suspended
+SELECT count(*) FROM (SELECT suspended FROM perdure.runs WHERE status = 'running'
+  AND status <> 'completed' AND status <> 'continued_as_new' LIMIT :most) AS found WHERE suspended = 1
+
+-- name: some_parked
+SELECT park FROM perdure.runs WHERE park IS NOT NULL AND suspended = 0 LIMIT :most
+
+-- name: ready_by_queue
+SELECT queue, count(*), min(ready_at) FROM
+  (SELECT queue, ready_at FROM perdure.runs WHERE ready_at IS NOT NULL LIMIT :most) AS found GROUP BY queue
+
+-- name: waiting_by_queue
+SELECT queue, count(*), min(due_at) FROM (SELECT queue, due_at FROM perdure.activities
+  WHERE owner IS NULL AND due_at <= :now LIMIT :most) AS found GROUP BY queue
+
+-- name: running_by_queue
+SELECT queue, count(*), NULL FROM
+  (SELECT queue FROM perdure.activities WHERE owner IS NOT NULL LIMIT :most) AS found GROUP BY queue
+
+-- name: put_documents
+INSERT INTO perdure.documents (collection, key, value)
+SELECT * FROM unnest(:collection::text[], :key::text[], :value::bytea[])
+ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value
+
+-- name: list_documents
+SELECT collection, key, value FROM perdure.documents
+WHERE collection = :collection AND key > :after ORDER BY key LIMIT :limit
+
+-- name: newest_documents
+SELECT collection, key, value FROM perdure.documents
+WHERE collection = :collection AND (:after::text IS NULL OR key < :after) ORDER BY key DESC LIMIT :limit
+
+-- name: clear_documents
+DELETE FROM perdure.documents WHERE collection = :collection AND key < :before

@@ -21,7 +21,8 @@ from ..records import ListFilter
 from ._keys import Keys
 from ._link import RedisLink
 from ._nodes import Nodes
-from ._rows import ACTIVITY, RUN, decode_activity, decode_run, proof_of, scored
+from ._overview import Overviews
+from ._rows import ACTIVITY, RUN, decode_activity, decode_run, proof_of, scored, state_of
 from ._server import RedisServer, Wake, slot_of
 
 Guard: TypeAlias = tuple[str, str, Any]
@@ -29,7 +30,7 @@ Guard: TypeAlias = tuple[str, str, Any]
 
 Guards: TypeAlias = Mapping[Guard, Any]
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 """The layout of keys that this code writes."""
 
 OLDEST_READER: Final = 1
@@ -76,6 +77,7 @@ class RedisDatabase:
         self._ids: dict[str, int] = {}
         self._activities: dict[int, dict[int, bytes]] = {}
         self._activity_count = 0
+        self._overviews = Overviews(self)
 
     @property
     def url(self) -> str:
@@ -205,7 +207,8 @@ class RedisDatabase:
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
         """See :meth:`Database.fetch`."""
-        rows: list[Any] = await getattr(self, f"_{statement}")(**parameters)
+        found = getattr(self, f"_{statement}", None) or getattr(self._overviews, statement)
+        rows: list[Any] = await found(**parameters)
         return rows
 
     async def _now(self) -> list[Any]:
@@ -278,25 +281,40 @@ class RedisDatabase:
         self, filter: ListFilter, after: tuple[int, int] | None, limit: int
     ) -> list[Any]:
         """See :meth:`Database.list_runs`. Reads page by page and filters here."""
+        index = self.keys.started
+        (state,) = filter.states or ("completed",)
+        if state != "completed":  # most runs have completed: they have no index of their own
+            index = f"{self.keys.in_state}{state}"
         start = 0
         if after is not None:
-            (rank,) = await self.pipeline([("ZREVRANK", self.keys.started, f"{after[1]:016d}")])
-            if rank is None:  # removed meanwhile: all that started at that moment is shown again
-                count = ("ZCOUNT", self.keys.started, f"({after[0]}", "+inf")
-                (rank,) = await self.pipeline([count])
+            (rank,) = await self.pipeline([("ZREVRANK", index, f"{after[1]:016d}")])
+            if rank is None:  # gone meanwhile: all that started at that moment is shown again
+                (rank,) = await self.pipeline([("ZCOUNT", index, f"({after[0]}", "+inf")])
                 rank -= 1
             start = rank + 1
         found: list[Any] = []
         while len(found) < limit:
-            command = ("ZREVRANGE", self.keys.started, start, start + _PAGE - 1)
+            command = ("ZREVRANGE", index, start, start + _PAGE - 1)
             (members,) = await self.pipeline([command])
             rows = await self.read_runs([int(member) for member in members])
+            if index != self.keys.started:
+                await self._mend_index(index, state, members, rows)
             chosen = [row[RUN["serial"]] for row in rows if _passes(filter, row)]
             found += await self._described(chosen[: limit - len(found)])
             if len(members) < _PAGE:
                 break
             start += _PAGE
         return found
+
+    async def _mend_index(
+        self, index: str, state: str, members: Sequence[bytes], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Takes out what older code, which does not know the index, has let go on."""
+        right = {f"{row[RUN['serial']]:016d}".encode() for row in rows if state_of(row) == state}
+        wrong = [member for member in members if member not in right]
+        if wrong:
+            # What has come back to this state since it was read is put in again at its next change.
+            await self.pipeline([("ZREM", index, *wrong)])
 
     async def _unread_of_run(self, run_id: str) -> list[Any]:
         rows = await self.read_runs(await self._serials_of([run_id]))
@@ -433,8 +451,11 @@ class RedisDatabase:
 
     async def migrate(self) -> list[str]:
         """See :meth:`Database.migrate`; safe beside others who do the same."""
-        if (await self.stored_version())[0] >= CODE_VERSION:
+        stored, _ = await self.stored_version()
+        if stored >= CODE_VERSION:
             return []
+        if stored:
+            await self._overviews.index_states()
         meta = self.keys.meta
         await self.pipeline(
             [
@@ -543,11 +564,7 @@ class _Keeper:
 
 
 def _passes(filter: ListFilter, row: Sequence[Any]) -> bool:
-    state = row[RUN["status"]]
-    if state == "running" and row[RUN["suspended"]]:
-        state = "suspended"
-    elif state == "running" and row[RUN["park"]] is not None:
-        state = "parked"
+    state = state_of(row)
     started_at = row[RUN["started_at"]]
     return (
         (filter.all_runs or row[RUN["current_of"]] is not None)

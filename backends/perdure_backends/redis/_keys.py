@@ -38,6 +38,9 @@ class Keys:
         self.owned = f"{base}owned:"  # + session, set of runs and activities
         self.hold = f"{base}hold:"  # + member: claims in the making
         self.started = f"{base}started"  # index of all runs
+        self.in_state = f"{base}in:"  # + state but completed, index of runs by their start
+        self.documents = f"{base}documents:"  # + collection, sorted set of keys
+        self.document = f"{base}document:"  # + collection, hash: key → value
         self.ready = f"{base}ready"  # index
         self.ready_in = f"{base}ready:"  # + queue, index
         self.parked = f"{base}parked"  # index

@@ -640,6 +640,13 @@ class RedisLink:
     def _do_delete_queue_limit(self, row: Sequence[Any]) -> None:
         self._commands.append(("HDEL", self._keys.limits, row[0]))
 
+    def _do_put_documents(self, row: Sequence[Any]) -> None:
+        collection, key, value = row
+        self._commands += [
+            ("ZADD", f"{self._keys.documents}{collection}", 0, key),
+            ("HSET", f"{self._keys.document}{collection}", key, value),
+        ]
+
     def _do_insert_session(self, row: Sequence[Any]) -> None:
         name, build, start, lease, opened_at, expires_at, _ = row
         proof = _liveness.register(name, _LOCKS)

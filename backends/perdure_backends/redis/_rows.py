@@ -71,6 +71,9 @@ def run_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:
     member = str(row[RUN["serial"]])
     owner, ready_at = row[RUN["owner"]], row[RUN["ready_at"]]
     found: dict[Place, Any] = {}
+    state = state_of(row)
+    if state != "completed":
+        found["Z", f"{keys.in_state}{state}", f"{int(member):016d}"] = row[RUN["started_at"]]
     if row[RUN["current_of"]] is not None:
         found["H", keys.current, row[RUN["current_of"]]] = member
     if ready_at is not None:
@@ -88,6 +91,17 @@ def run_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:
     if row[RUN["closes_with"]] is not None and row[RUN["status"]] == "running":
         found["S", f"{keys.children}{row[RUN['closes_with']]}", member] = True
     return found
+
+
+def state_of(row: Sequence[Any]) -> str:
+    """A run's state in a word, as :attr:`InstanceRecord.state`."""
+    status: str = row[RUN["status"]]
+    if status == "running":
+        if row[RUN["suspended"]]:
+            return "suspended"
+        if row[RUN["park"]] is not None:
+            return "parked"
+    return status
 
 
 def activity_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:

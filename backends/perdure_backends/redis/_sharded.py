@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from perdure import BackendError
 
 from .._images import InstanceImage
+from .._overview import merged
 from .._relational import Posted, RelationalBackend, Waiting
 from .._wakeups import Wakeups
 from ..contract import SessionKeeper
@@ -31,6 +32,7 @@ from ..records import (
     ClaimedTurns,
     CommitOutcome,
     ControlResult,
+    Document,
     Heartbeat,
     HeartbeatResult,
     InstanceRecord,
@@ -38,6 +40,7 @@ from ..records import (
     ListFilter,
     ListPage,
     Message,
+    Overview,
     Pending,
     QueryAnswer,
     QueryClaim,
@@ -439,6 +442,26 @@ class ShardedBackend:
     async def discard(self, instance_id: str, mark: str) -> RemoveResult:
         """See :meth:`Moving.discard`."""
         return await self._at(instance_id).discard(instance_id, mark)
+
+    async def overview(self, most: int) -> Overview:
+        """See :meth:`Overseeing.overview`."""
+        return merged(await self._everywhere(lambda shard: shard.overview(most)))
+
+    async def put_documents(self, documents: Sequence[Document]) -> None:
+        """See :meth:`Documents.put_documents`. They are kept in the first shard."""
+        await self._shards[0].put_documents(documents)
+
+    async def list_documents(
+        self, collection: str, after: str | None, limit: int, *, newest_first: bool = False
+    ) -> list[Document]:
+        """See :meth:`Documents.list_documents`."""
+        return await self._shards[0].list_documents(
+            collection, after, limit, newest_first=newest_first
+        )
+
+    async def clear_documents(self, collection: str, before: str) -> None:
+        """See :meth:`Documents.clear_documents`."""
+        await self._shards[0].clear_documents(collection, before)
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`. One that a shard has lost is about to end."""

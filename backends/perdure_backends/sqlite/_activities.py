@@ -77,6 +77,7 @@ def _lease(tx: Tx, claim: ActivityClaim, row: tuple[Any, ...]) -> ActivityTask:
         details=details,
         alone=claim.alone,
         headers=decode_headers(row[11]),
+        due_at=row[13],
     )
 
 

@@ -25,6 +25,7 @@ from ..records import (
     ClaimedTurns,
     CommitOutcome,
     ControlResult,
+    Document,
     Heartbeat,
     HeartbeatResult,
     InstanceRecord,
@@ -32,6 +33,7 @@ from ..records import (
     ListFilter,
     ListPage,
     Message,
+    Overview,
     Pending,
     QueryAnswer,
     QueryClaim,
@@ -56,6 +58,7 @@ from . import (
     _looking,
     _migrations,
     _moving,
+    _overview,
     _queries,
     _turns,
 )
@@ -410,6 +413,30 @@ class SqliteBackend:
     async def discard(self, instance_id: str, mark: str) -> RemoveResult:
         """See :meth:`Moving.discard`."""
         return await self._change(lambda tx: _moving.discard(tx, instance_id, mark))
+
+    async def overview(self, most: int) -> Overview:
+        """See :meth:`Overseeing.overview`."""
+        return await self._connection.run(lambda c: _overview.overview(c, self._clock(), most))
+
+    async def put_documents(self, documents: Sequence[Document]) -> None:
+        """See :meth:`Documents.put_documents`."""
+        await self._connection.transaction(lambda c: _overview.put_documents(c, documents))
+
+    async def list_documents(
+        self, collection: str, after: str | None, limit: int, *, newest_first: bool = False
+    ) -> list[Document]:
+        """See :meth:`Documents.list_documents`."""
+        return await self._connection.run(
+            lambda c: _overview.list_documents(
+                c, collection, after, limit, newest_first=newest_first
+            )
+        )
+
+    async def clear_documents(self, collection: str, before: str) -> None:
+        """See :meth:`Documents.clear_documents`."""
+        await self._connection.transaction(
+            lambda c: _overview.clear_documents(c, collection, before)
+        )
 
     async def list_sessions(self) -> list[SessionRecord]:
         """See :meth:`Liveness.list_sessions`."""

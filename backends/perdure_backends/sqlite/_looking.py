@@ -69,6 +69,32 @@ def list_instances(
     conn: sqlite3.Connection, filter: ListFilter, after: str | None, limit: int
 ) -> ListPage:
     """See :meth:`Listing.list_instances`."""
+    # Those of each state by themselves, for that is what the index has.
+    rows: list[Any] = []
+    for state in dict.fromkeys(filter.states) or (None,):
+        rows += _list_rows(conn, filter, state, after, limit + 1)
+    rows.sort(key=lambda row: row[19], reverse=True)
+    page = rows[:limit]
+    return ListPage(
+        instances=tuple(map(instance_record, page)),
+        after=str(page[-1][19]) if len(rows) > limit and page else None,
+    )
+
+
+_HIGHEST = "\U0010ffff" * 4
+"""Behind all that an id can go on with."""
+
+_HELD = {
+    "running": "r.status = 'running' AND r.suspended = 0 AND r.park IS NULL",
+    "suspended": "r.status = 'running' AND r.suspended = 1",
+    "parked": "r.status = 'running' AND r.suspended = 0 AND r.park IS NOT NULL",
+}
+"""What a state means where it is not the status."""
+
+
+def _list_rows(
+    conn: sqlite3.Connection, filter: ListFilter, state: str | None, after: str | None, limit: int
+) -> list[Any]:
     conditions: list[str] = []
     values: list[Any] = []
 
@@ -88,26 +114,21 @@ def list_instances(
     if filter.queue is not None:
         add("r.queue = ?", filter.queue)
     if filter.id_prefix is not None:
-        add("substr(r.instance_id, 1, ?) = ?", len(filter.id_prefix), filter.id_prefix)
+        low, high = filter.id_prefix, filter.id_prefix + _HIGHEST
+        add("r.instance_id >= ? AND r.instance_id < ?", low, high)
     if filter.started_after is not None:
         add("r.started_at >= ?", filter.started_after)
     if filter.started_before is not None:
         add("r.started_at < ?", filter.started_before)
     if filter.finished_before is not None:
         add("r.finished_at < ?", filter.finished_before)
-    if filter.states:
-        add(
-            "CASE WHEN r.status <> 'running' THEN r.status WHEN r.suspended THEN 'suspended' "
-            "WHEN r.park IS NOT NULL THEN 'parked' ELSE 'running' END "
-            "IN (SELECT value FROM json_each(?))",
-            json.dumps(filter.states),
-        )
+    if state is not None:
+        if state in _HELD:
+            add(_HELD[state])
+        else:
+            add("r.status = ?", state)
+        if state not in ("completed", "continued_as_new"):
+            add("r.status <> 'completed' AND r.status <> 'continued_as_new'")
     where = " WHERE " + " AND ".join(conditions) if conditions else ""
-    rows = conn.execute(
-        f"{SQL['describe']}{where} ORDER BY r.serial DESC LIMIT ?", (*values, limit + 1)
-    ).fetchall()
-    page = rows[:limit]
-    return ListPage(
-        instances=tuple(map(instance_record, page)),
-        after=str(page[-1][19]) if len(rows) > limit and page else None,
-    )
+    text = f"{SQL['describe']}{where} ORDER BY r.serial DESC LIMIT ?"
+    return conn.execute(text, (*values, limit)).fetchall()

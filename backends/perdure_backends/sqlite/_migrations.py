@@ -18,7 +18,7 @@ from perdure import BackendFormatError, SchemaVersionError
 from .._migrating import Script, scripts
 from ._statements import SQL
 
-CODE_VERSION: Final = 2
+CODE_VERSION: Final = 3
 """The schema that this code writes."""
 
 OLDEST_READER: Final = 1

@@ -156,6 +156,7 @@ def _lease(tx: Tx, claim: TurnClaim, row: tuple[Any, ...]) -> TurnTask:
         events=events,
         parent=parent_of(row[10], row[11], row[12]),
         alone=claim.alone,
+        ready_at=row[15],
     )
 
 

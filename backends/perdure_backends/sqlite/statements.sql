@@ -38,7 +38,7 @@ INSERT OR IGNORE INTO messages (instance_id, message_id) VALUES (?, ?)
 
 -- name: claimable
 SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events,
-  parent_instance, parent_run, parent_number, owner, unread
+  parent_instance, parent_run, parent_number, owner, unread, ready_at
 FROM runs
 WHERE ready_at IS NOT NULL
   AND queue IN (SELECT value FROM json_each(:queues))
@@ -49,7 +49,7 @@ ORDER BY ready_at LIMIT :limit
 
 -- name: claimable_parked
 SELECT serial, instance_id, run_id, token, turn, workflow, version, queue, started_at, events,
-  parent_instance, parent_run, parent_number, owner, unread
+  parent_instance, parent_run, parent_number, owner, unread, ready_at
 FROM runs
 WHERE park IS NOT NULL AND suspended = 0
   AND queue IN (SELECT value FROM json_each(:queues))
@@ -442,3 +442,42 @@ DELETE FROM starts WHERE run = ?
 -- name: clear_history
 DELETE FROM history WHERE run = ?
 
+-- name: count_state
+SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = ?
+  AND status <> 'completed' AND status <> 'continued_as_new' LIMIT ?)
+
+-- name: count_completed
+SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'completed' LIMIT ?)
+
+-- name: count_suspended
+SELECT count(*) FROM (SELECT suspended FROM runs WHERE status = 'running'
+  AND status <> 'completed' AND status <> 'continued_as_new' LIMIT ?) WHERE suspended = 1
+
+-- name: some_parked
+SELECT park FROM runs WHERE park IS NOT NULL AND suspended = 0 LIMIT ?
+
+-- name: ready_by_queue
+SELECT queue, count(*), min(ready_at) FROM
+  (SELECT queue, ready_at FROM runs WHERE ready_at IS NOT NULL ORDER BY ready_at LIMIT ?) GROUP BY queue
+
+-- name: waiting_by_queue
+SELECT queue, count(*), min(due_at) FROM (SELECT queue, due_at FROM activities
+  WHERE owner IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?) GROUP BY queue
+
+-- name: running_by_queue
+SELECT queue, count(*), NULL FROM (SELECT queue FROM activities WHERE owner IS NOT NULL LIMIT ?)
+GROUP BY queue
+
+-- name: put_document
+INSERT INTO documents (collection, key, value) VALUES (?, ?, ?)
+ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value
+
+-- name: list_documents
+SELECT collection, key, value FROM documents WHERE collection = ? AND key > ? ORDER BY key LIMIT ?
+
+-- name: newest_documents
+SELECT collection, key, value FROM documents WHERE collection = ? AND key < ?
+ORDER BY key DESC LIMIT ?
+
+-- name: clear_documents
+DELETE FROM documents WHERE collection = ? AND key < ?
