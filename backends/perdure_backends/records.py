@@ -57,6 +57,7 @@ class SessionStart(Record, frozen=True):
         label: host and process for people.
         queues: queues that it serves.
         workflows, activities: what it offers on them.
+        max_turns, max_activities: its slots; 0 where it does not say.
     """
 
     id: str
@@ -66,6 +67,8 @@ class SessionStart(Record, frozen=True):
     queues: tuple[str, ...] = ()
     workflows: tuple[Offer, ...] = ()
     activities: tuple[str, ...] = ()
+    max_turns: int = 0
+    max_activities: int = 0
 
 
 class SessionRecord(Record, frozen=True):

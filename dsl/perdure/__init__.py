@@ -131,6 +131,8 @@ if TYPE_CHECKING:
     from ._select import select as select
     from ._select import sending as sending
     from ._timers import ResettableTimer as ResettableTimer
+    from ._tracing import Span as Span
+    from ._tracing import span as span
 
 _LATER: Final = {
     "Channel": "_channels",
@@ -147,6 +149,8 @@ _LATER: Final = {
     "select": "_select",
     "sending": "_select",
     "ResettableTimer": "_timers",
+    "Span": "_tracing",
+    "span": "_tracing",
 }
 
 
@@ -231,6 +235,7 @@ __all__ = [
     "Signal",
     "SignalError",
     "SignalFuture",
+    "Span",
     "SyncActivity",
     "TaskGroup",
     "TimerFuture",
@@ -278,6 +283,7 @@ __all__ = [
     "side_effect",
     "sleep",
     "sleep_until",
+    "span",
     "timer",
     "uuid4",
     "wait_until",

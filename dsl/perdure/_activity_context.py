@@ -62,6 +62,10 @@ class ActivityContext(Protocol):
 
     def cancel_reason(self) -> str | None: ...
 
+    def trace_ids(self) -> tuple[str, str] | None:
+        """Trace and span of the attempt; ``None`` where nobody traces."""
+        ...
+
 
 activity_context: Final[contextvars.ContextVar[ActivityContext]] = contextvars.ContextVar(
     "perdure_activity"

@@ -17,7 +17,8 @@ class WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
     """``logging`` with the instance's fields on each record; nothing is said twice on replay.
 
     In a workflow a record has ``instance_id``, ``run_id``, ``workflow``, ``queue`` and ``turn``; in
-    an activity ``instance_id``, ``run_id``, ``activity``, ``number``, ``attempt`` and ``queue``.
+    an activity ``instance_id``, ``run_id``, ``activity``, ``number``, ``attempt`` and ``queue``;
+    in both ``trace_id`` and ``span_id`` where a worker traces.
     Elsewhere it is the plain logger ``perdure.workflow``.
     """
 
@@ -46,6 +47,7 @@ def _fields() -> dict[str, Any]:
             "workflow": about.workflow,
             "queue": about.queue,
             "turn": about.turn,
+            **_trace(context.trace_ids()),
         }
     attempt = activity_context.get(None)
     if attempt is not None:
@@ -57,8 +59,13 @@ def _fields() -> dict[str, Any]:
             "number": info.number,
             "attempt": info.attempt,
             "queue": info.queue,
+            **_trace(attempt.trace_ids()),
         }
     return {}
+
+
+def _trace(ids: tuple[str, str] | None) -> dict[str, str]:
+    return {} if ids is None else {"trace_id": ids[0], "span_id": ids[1]}
 
 
 logger: Final = WorkflowLogger(logging.getLogger("perdure.workflow"), {})

@@ -20,6 +20,8 @@ from ._names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from ._names import check_id as check_id
 from ._names import check_name as check_name
 from ._names import check_queue as check_queue
+from ._tracing import Attribute as Attribute
+from ._tracing import open_span as open_span
 from ._workflow import WorkflowDefinition as WorkflowDefinition
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "ActivityContext",
     "ActivityDefinition",
     "AnyQuery",
+    "Attribute",
     "Kind",
     "WorkflowContext",
     "WorkflowDefinition",
@@ -38,6 +41,7 @@ __all__ = [
     "check_queue",
     "class_to_deliver",
     "inside",
+    "open_span",
     "outbound_headers",
     "record_error",
     "revive",

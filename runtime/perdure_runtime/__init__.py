@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     from ._replay import write_history as write_history
     from ._sync import SyncClient as SyncClient
     from ._sync import SyncHandle as SyncHandle
+    from ._telemetry import CommittedTurn as CommittedTurn
+    from ._telemetry import Telemetry as Telemetry
+    from ._telemetry import WorkerState as WorkerState
 
 _LATER = {
     **dict.fromkeys(("SyncClient", "SyncHandle"), "_sync"),
     **dict.fromkeys(("Divergence", "History", "HistoryFileError", "ReplayResult"), "_replay"),
     **dict.fromkeys(("Verified", "Verifier", "read_histories", "replay"), "_replay"),
     **dict.fromkeys(("Debugger", "Moment", "FrameView", "PendingView", "TaskView"), "_replay"),
+    **dict.fromkeys(("CommittedTurn", "Telemetry", "WorkerState"), "_telemetry"),
     "JsonFormatter": "_logs",
     "write_history": "_replay",
 }
@@ -61,6 +65,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "ActivityHandle",
     "Client",
+    "CommittedTurn",
     "Debugger",
     "Divergence",
     "FrameView",
@@ -78,10 +83,12 @@ __all__ = [
     "SyncClient",
     "SyncHandle",
     "TaskView",
+    "Telemetry",
     "UpdateHandle",
     "Verified",
     "Verifier",
     "Worker",
+    "WorkerState",
     "connect",
     "local",
     "read_histories",

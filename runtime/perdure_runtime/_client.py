@@ -36,6 +36,7 @@ from perdure_backends.records import (
     QueueLimit,
     RemoveResult,
     SessionRecord,
+    StartOutcome,
     StartResult,
     Status,
 )
@@ -46,6 +47,7 @@ from ._handle import Handle
 from ._link import Link, refuse_inside_workflows
 from ._services import Services
 from ._starting import start_request
+from ._telemetry import NOBODY, Telemetry
 
 FINISHED_STATES = tuple(status.value for status in Status if status is not Status.RUNNING)
 """Words for the ways in which a run can end."""
@@ -65,6 +67,7 @@ class Client:
         converter: converts payloads; must fit the workers'.
         patience: seconds during which an unavailable store is tried again.
         middleware: sees what leaves; the first one is the outermost.
+        telemetry: told of each call, such as :class:`perdure_runtime.otel.OpenTelemetry`.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Client:
         converter: DataConverter | None = None,
         patience: Duration = 30.0,
         middleware: Sequence[Middleware] = (),
+        telemetry: Telemetry | None = None,
         services: Services | None = None,
     ) -> None:
         self._link = Link(
@@ -82,6 +86,7 @@ class Client:
             middleware,
             services if services is not None else Services(),
             as_seconds(patience, "patience"),
+            telemetry if telemetry is not None else NOBODY,
         )
 
     # --- starting ---------------------------------------------------------------------------------
@@ -224,18 +229,23 @@ class Client:
         options = workflow.default_options
         run_id = self._link.services.new_id()
         instance_id = options.id if options.id is not None else run_id
-        request = start_request(
-            workflow,
-            instance_id=instance_id,
-            run_id=run_id,
-            request_id=run_id,
-            queue=options.queue or DEFAULT_QUEUE,
-            input=payload,
-            seed=self._link.services.rng.getrandbits(53),
-            headers=self._link.headers("workflow", workflow.name, instance_id),
-            messages=messages,
-        )
-        outcome = await self._link.starts.call(request)
+        with self._link.telemetry.calling("start", workflow.name, instance_id):
+            request = start_request(
+                workflow,
+                instance_id=instance_id,
+                run_id=run_id,
+                request_id=run_id,
+                queue=options.queue or DEFAULT_QUEUE,
+                input=payload,
+                seed=self._link.services.rng.getrandbits(53),
+                headers=self._link.headers("workflow", workflow.name, instance_id),
+                messages=messages,
+            )
+            outcome = await self._link.starts.call(request)
+            self._check_started(instance_id, outcome)
+        return Handle(self._link, instance_id, outcome.run_id, typed)
+
+    def _check_started(self, instance_id: str, outcome: StartOutcome) -> None:
         if outcome.result is StartResult.RUNNING_EXISTS:
             raise InstanceExistsError(
                 f"an instance with id {instance_id!r} is running; choose another id, or "
@@ -249,7 +259,6 @@ class Client:
                 instance_id=instance_id,
             )
         self._link.check_sent(instance_id, outcome.delivered)
-        return Handle(self._link, instance_id, outcome.run_id, typed)
 
     # --- handles ----------------------------------------------------------------------------------
 

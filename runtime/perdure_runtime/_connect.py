@@ -16,6 +16,7 @@ from perdure_backends import Backend, open_backend
 from ._client import Client
 from ._handle import Handle
 from ._registry import definitions_in
+from ._telemetry import Telemetry
 from ._worker import Worker
 
 P = ParamSpec("P")
@@ -66,6 +67,7 @@ async def local(
     activities: Iterable[object] | None = None,
     converter: DataConverter | None = None,
     middleware: Sequence[Middleware] = (),
+    telemetry: Telemetry | None = None,
     **options: Any,
 ) -> AsyncGenerator[Local]:
     """Store, worker and client together, for scripts and tests.
@@ -75,7 +77,7 @@ async def local(
     Args:
         url: the store; memory by default.
         workflows, activities: what the worker runs; by default all that the calling module holds.
-        converter, middleware: for worker and client.
+        converter, middleware, telemetry: for worker and client.
         options: of the :class:`Worker`.
     """
     if workflows is None or activities is None:
@@ -90,10 +92,13 @@ async def local(
             activities=activities,
             converter=converter,
             middleware=middleware,
+            telemetry=telemetry,
             **options,
         )
         async with worker:
-            client = Client(backend, converter=converter, middleware=middleware)
+            client = Client(
+                backend, converter=converter, middleware=middleware, telemetry=telemetry
+            )
             yield Local(backend, worker, client)
 
 

@@ -93,8 +93,9 @@ class Handle(Generic[R_co]):
         if run_id is None:
             run_id = (await self.describe()).run_id
         try:
-            async with asyncio.timeout(seconds):
-                record = await self._link.results.wait(run_id)
+            with self._link.telemetry.calling("result", "", self.id):
+                async with asyncio.timeout(seconds):
+                    record = await self._link.results.wait(run_id)
         except TimeoutError:
             raise TimeoutError(
                 f"instance {self.id!r} has not finished within {seconds:g} s; it goes on"
@@ -115,15 +116,11 @@ class Handle(Generic[R_co]):
             PayloadError: the payload is not of the signal's type.
         """
         encoded = signal.serializer(self._link.converter).encode_checked(payload)
-        await self._link.send(
-            self.id,
-            h.SignalReceived(
-                signal.name,
-                encoded,
-                self._link.headers("signal", signal.name, self.id),
-            ),
-            request_id if request_id is not None else self._link.new_id(),
-        )
+        message_id = request_id if request_id is not None else self._link.new_id()
+        with self._link.telemetry.calling("signal", signal.name, self.id):
+            headers = self._link.headers("signal", signal.name, self.id)
+            event = h.SignalReceived(signal.name, encoded, headers)
+            await self._link.send(self.id, event, message_id)
 
     @overload
     async def query(
@@ -153,14 +150,15 @@ class Handle(Generic[R_co]):
         payload: bytes | None = None
         if argument:
             payload = query.argument_serializer(link.converter).encode_checked(argument[0])
-        headers = link.headers("query", query.name, self.id)
-        answer = await ask(
-            link,
-            self.id,
-            h.QueryAsked(query.name, payload, headers),
-            as_seconds(timeout, "timeout"),
-            link.new_id(),
-        )
+        with link.telemetry.calling("query", query.name, self.id):
+            headers = link.headers("query", query.name, self.id)
+            answer = await ask(
+                link,
+                self.id,
+                h.QueryAsked(query.name, payload, headers),
+                as_seconds(timeout, "timeout"),
+                link.new_id(),
+            )
         return query.serializer(link.converter).decode(answer)
 
     async def published(self, type: TypeForm[T]) -> T | None:
@@ -195,8 +193,9 @@ class Handle(Generic[R_co]):
             UpdateFailedError: its handler raised, or the instance ended first.
             InstanceNotFoundError, InstanceFinishedError: nobody is there to carry it out.
         """
-        sent = await self.send_update(update, argument, id=id)
-        return await sent.result(timeout)
+        with self._link.telemetry.calling("update", update.name, self.id):
+            sent = await self._send_update(update, argument, id)
+            return await sent.result(timeout)
 
     async def start_update(
         self,
@@ -207,14 +206,21 @@ class Handle(Generic[R_co]):
         timeout: Duration | None = None,
     ) -> UpdateHandle[T]:
         """Sends an update and returns once it was accepted. Raises as :meth:`update`."""
-        sent = await self.send_update(update, argument, id=id)
-        await sent.accepted(timeout)
-        return sent
+        with self._link.telemetry.calling("update", update.name, self.id):
+            sent = await self._send_update(update, argument, id)
+            await sent.accepted(timeout)
+            return sent
 
     async def send_update(
         self, update: Update[A, T], argument: A, *, id: str | None = None
     ) -> UpdateHandle[T]:
         """Sends an update and returns once the store has it; no worker has seen it yet."""
+        with self._link.telemetry.calling("update", update.name, self.id):
+            return await self._send_update(update, argument, id)
+
+    async def _send_update(
+        self, update: Update[A, T], argument: A, id: str | None
+    ) -> UpdateHandle[T]:
         link = self._link
         update_id = check_id(id) if id is not None else link.new_id()
         encoded = update.argument_serializer(link.converter).encode_checked(argument)
@@ -229,11 +235,9 @@ class Handle(Generic[R_co]):
 
     async def cancel(self, reason: str = "", *, request_id: str | None = None) -> None:
         """Asks the workflow to cancel: its code sees ``CancelledError`` and may clean up."""
-        await self._link.send(
-            self.id,
-            h.CancelRequested(reason),
-            request_id if request_id is not None else self._link.new_id(),
-        )
+        message_id = request_id if request_id is not None else self._link.new_id()
+        with self._link.telemetry.calling("cancel", "", self.id):
+            await self._link.send(self.id, h.CancelRequested(reason), message_id)
 
     async def terminate(self, reason: str = "terminated by an operator") -> None:
         """Ends the instance at once, without its code; wins over a turn in flight."""
@@ -252,11 +256,14 @@ class Handle(Generic[R_co]):
         await self._control(Action.UNPARK, "")
 
     async def _control(self, action: Action, reason: str) -> None:
-        result = await self._link.backend.control(self.id, action, reason)
+        with self._link.telemetry.calling(action.value, "", self.id):
+            result = await self._link.backend.control(self.id, action, reason)
         if result is ControlResult.NOT_FOUND:
             raise not_found(self.id)
         if result is ControlResult.FINISHED:
             raise InstanceFinishedError(f"instance {self.id!r} has finished", instance_id=self.id)
+        if action is Action.TERMINATE:
+            self._link.telemetry.run_terminated(self.id)
 
     async def describe(self) -> InstanceRecord:
         """What the store knows of it.
@@ -289,7 +296,8 @@ class Handle(Generic[R_co]):
             InstanceNotFinishedError: it is still running; terminate it first.
             InstanceNotFoundError: there is no such instance.
         """
-        result = await self._link.backend.remove(self.id)
+        with self._link.telemetry.calling("remove", "", self.id):
+            result = await self._link.backend.remove(self.id)
         if result is RemoveResult.NOT_FOUND:
             raise not_found(self.id)
         if result is RemoveResult.RUNNING:

@@ -32,6 +32,7 @@ from perdure_backends.records import (
 from ._batcher import Batcher
 from ._results import ResultWatcher
 from ._services import Services
+from ._telemetry import Telemetry
 
 
 class Link:
@@ -44,11 +45,13 @@ class Link:
         middleware: Sequence[Middleware],
         services: Services,
         patience: float,
+        telemetry: Telemetry,
     ) -> None:
         self.backend = backend
         self.converter = converter
         self.middleware = tuple(middleware)
         self.services = services
+        self.telemetry = telemetry
         self.starts: Batcher[StartRequest, StartOutcome] = Batcher(backend.start, patience=patience)
         self.sends: Batcher[Message, SendResult] = Batcher(backend.send, patience=patience)
         self.asks: Batcher[QueryRequest, SendResult] = Batcher(backend.ask, patience=patience)
@@ -63,8 +66,10 @@ class Link:
         return self.services.new_id()
 
     def headers(self, kind: Kind, name: str, instance_id: str) -> dict[str, bytes]:
-        """What middleware sends along."""
-        return outbound_headers(self.middleware, kind, name, instance_id)
+        """What middleware and telemetry send along."""
+        headers = outbound_headers(self.middleware, kind, name, instance_id)
+        self.telemetry.inject(headers)
+        return headers
 
     async def send(self, instance_id: str, event: h.Event, message_id: str) -> None:
         """Sends a message to an instance.

@@ -20,6 +20,9 @@ _NAMES: Final = {
     "queue": "perdure.queue",
     "turn": "perdure.turn",
     "reason": "perdure.reason",
+    "session_id": "perdure.session.id",
+    "trace_id": "trace_id",
+    "span_id": "span_id",
 }
 """Attributes of a record by what they are called in JSON."""
 

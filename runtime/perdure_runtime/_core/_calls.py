@@ -30,10 +30,11 @@ from perdure import (
     WorkflowInfo,
     with_retries,
 )
-from perdure.extension import AnyQuery, Kind, outbound_headers
+from perdure.extension import AnyQuery, Attribute, Kind, open_span, outbound_headers
 from perdure_backends import history as h
 
 from ._faults import Fault
+from ._spans import HEADER
 from .machines import ActivityMachine, ChildMachine, PatchMarkers, SideEffects, SignalMachine
 
 if TYPE_CHECKING:
@@ -376,6 +377,29 @@ class WorkflowCalls:
         self._execution.predicates.append((predicate, future))
         await future
 
+    # --- traces
+
+    def span_begins(self, name: str, attributes: dict[str, Attribute]) -> str | None:
+        """See :func:`perdure.span`; ``None`` where nobody traces."""
+        spans = self._execution.spans
+        return None if spans is None else spans.enter(open_span.get(), name, attributes)
+
+    def span_attribute(self, key: str, name: str, value: Attribute) -> None:
+        """See :meth:`perdure.Span.set`."""
+        if self._execution.spans is not None:
+            self._execution.spans.set(key, name, value)
+
+    def span_ends(self, key: str, error: BaseException | None) -> None:
+        """See :func:`perdure.span`."""
+        if self._execution.spans is not None and not self._loop.closing:
+            self._execution.spans.leave(key, error)
+
+    def trace_ids(self) -> tuple[str, str] | None:
+        """Trace and span where the code stands; ``None`` where nobody traces."""
+        spans = self._execution.spans
+        place = None if spans is None else spans.context(open_span.get())
+        return None if place is None else place[:2]
+
     # --- inside
 
     def begin_turn(self) -> None:
@@ -410,7 +434,12 @@ class WorkflowCalls:
         return serializer.encode(value) if self.replaying else serializer.encode_checked(value)
 
     def _headers(self, kind: Kind, name: str, instance_id: str | None = None) -> dict[str, bytes]:
-        return outbound_headers(self._execution.middleware, kind, name, instance_id)
+        headers = outbound_headers(self._execution.middleware, kind, name, instance_id)
+        spans = self._execution.spans
+        header = None if spans is None else spans.header(open_span.get())
+        if header is not None:
+            headers.setdefault(HEADER, header)
+        return headers
 
 
 def _resolve_timer(future: TimerFuture) -> None:

@@ -40,7 +40,7 @@ from perdure import (
     PayloadError,
     Workflow,
 )
-from perdure.extension import class_to_deliver, inside, revive
+from perdure.extension import class_to_deliver, inside, open_span, revive
 from perdure_backends import history as h
 
 from ._calls import Scheduled, StartedChild, WorkflowCalls
@@ -50,6 +50,7 @@ from ._handlers import Handlers, Queries, Updates
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
 from ._sources import Place, brief_line, raising_place, source_place, waiting_lines
+from ._spans import SpanNote, Spans
 from .machines import Completion, Machine, State, TimerMachine
 
 _log: Final = logging.getLogger("perdure.runtime")
@@ -71,6 +72,7 @@ class TurnResult(NamedTuple):
         rejected: updates that were refused, with the reason; they are in no history.
         abandoned: ids of updates that were accepted and will never be answered.
         lines: for each command the place in the source that issued it.
+        spans: those that have ended in it, where the run is traced.
     """
 
     events: list[h.AnyEvent]
@@ -84,6 +86,7 @@ class TurnResult(NamedTuple):
     rejected: tuple[tuple[str, Failure], ...]
     abandoned: tuple[str, ...]
     lines: list[str]
+    spans: list[SpanNote]
 
 
 class Execution:
@@ -99,6 +102,7 @@ class Execution:
         middleware: around the workflow, its calls and its handlers.
         history_limit: events from which on the run is put aside; none by default.
         guard: what judges calls of the code while it runs; told when it runs, opaque else.
+        spans: note spans, and send the trace along with what the run calls.
 
     Attributes:
         tainted: a query or validator has changed what it must not: the copy in memory is void.
@@ -118,7 +122,9 @@ class Execution:
         middleware: Sequence[Middleware] = (),
         history_limit: int | None = None,
         guard: Any = None,
+        spans: Spans | None = None,
     ) -> None:
+        self.spans = spans
         self.workflow = workflow
         self.instance_id = instance_id
         self.run_id = run_id
@@ -240,6 +246,7 @@ class Execution:
             tuple(self._rejected),
             self._abandoned if self.ended else (),
             self._lines(events),
+            self.spans.ended if self.spans is not None else [],
         )
 
     def query(
@@ -335,6 +342,8 @@ class Execution:
         self._length_before = self.history_length
         self.updates.touched = False
         self.calls.begin_turn()
+        if self.spans is not None:
+            self.spans.begin_turn(time, replaying=replaying)
 
     def _apply_all(self, received: Sequence[Any]) -> None:
         with self._loop.entered():
@@ -342,6 +351,8 @@ class Execution:
                 self._events.append(event)
                 if self.observer is not None:
                     self.observer(event)
+                if self.spans is not None and not self.ended:
+                    self.spans.received(event)
                 if self.ended:
                     self._apply_late(event)
                     continue
@@ -364,6 +375,8 @@ class Execution:
 
     def _reject(self, event: h.UpdateReceived, failure: Failure) -> None:
         self._events.pop()
+        if self.spans is not None:
+            self.spans.refused(event)
         self._rejected.append((event.update_id, failure))
 
     def _apply(self, event: h.Received) -> None:
@@ -606,6 +619,8 @@ class Execution:
             self._locations[id(command)] = source_place(frame)
         if self.observer is not None:
             self.observer(cast("h.Issued", command))
+        if self.spans is not None:
+            self.spans.issued(cast("h.Issued", command), open_span.get())
 
     def add(self, machine: Machine) -> None:
         """A command that waits for an outcome."""

@@ -31,6 +31,7 @@ from .._core import Scheduled
 from .._durations import as_seconds
 from .._registry import Registry
 from .._services import Services
+from .._telemetry import NOBODY, Telemetry
 from ._clock import StoreClock
 from ._live import Arrival, Live
 from ._running import Attempt, Pools, UndecodableArgumentsError, run_attempt
@@ -68,7 +69,11 @@ class ActivityRunner:
         queues: Container[str],
         rate: float | None = None,
         middleware: Sequence[Middleware] = (),
+        telemetry: Telemetry = NOBODY,
+        tally: Telemetry = NOBODY,
     ) -> None:
+        self._telemetry = telemetry
+        self._tally = tally
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_forgotten: Callable[[], None] = lambda: None
         self.stopping = False
@@ -206,10 +211,9 @@ class ActivityRunner:
     async def _run(self, attempt: Attempt, live: Live | None) -> None:
         task = attempt.task
         outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult
+        began = self._loop.time()
         try:
-            result = await run_attempt(
-                attempt, self._registry.converter, self._pools, self._middleware
-            )
+            result = await self._run_attempt(attempt)
             outcome = h.ActivityCompleted(task.number, result)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(attempt, error)
@@ -225,8 +229,33 @@ class ActivityRunner:
             del self._attempts[task.run_id, task.number]
             if live is not None:
                 live.running_here -= 1
+        self._tell(task, outcome, began)
         self._report(attempt, live, outcome)
         self.on_capacity()
+
+    async def _run_attempt(self, attempt: Attempt) -> bytes:
+        with self._telemetry.attempt(attempt.task) as attempt.trace:
+            return await run_attempt(
+                attempt, self._registry.converter, self._pools, self._middleware
+            )
+
+    def _tell(
+        self,
+        task: ActivityTask,
+        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult,
+        began: float,
+    ) -> None:
+        if isinstance(outcome, h.ActivityCompleted):
+            word = "completed"
+        elif isinstance(outcome, h.ActivityFailed):
+            word = "cancelled" if outcome.kind == "cancelled" else "failed"
+        elif outcome.hand_back:
+            word = "cancelled"
+        else:
+            word = "later" if outcome.detach else "retried"
+        seconds = self._loop.time() - began
+        self._telemetry.attempt_ended(task, word, seconds)
+        self._tally.attempt_ended(task, word, seconds)
 
     def _report(
         self,
@@ -369,12 +398,13 @@ class ActivityRunner:
         self._attempts[key] = attempt
         kind = "failed"
         timeout = asyncio.timeout(None if limit is None else as_seconds(limit, "limit"))
+        began = self._loop.time()
         try:
             async with timeout:
-                result = await run_attempt(
-                    attempt, self._registry.converter, self._pools, self._middleware
-                )
-            return h.ActivityCompleted(task.number, result)
+                result = await self._run_attempt(attempt)
+            completed = h.ActivityCompleted(task.number, result)
+            self._tell(task, completed, began)
+            return completed
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 if attempt.unwanted:
@@ -392,7 +422,13 @@ class ActivityRunner:
             self._attempts.pop(key, None)
             self.on_capacity()
         if delay is None:
-            return h.ActivityFailed(task.number, failure, kind)
+            failed = h.ActivityFailed(task.number, failure, kind)
+            self._tell(task, failed, began)
+            return failed
+        again = ActivityResult(
+            run_id=task.run_id, number=task.number, token="", failure=failure, retry_in=0
+        )
+        self._tell(task, again, began)
         try:
             await asyncio.sleep(delay)
         except asyncio.CancelledError:

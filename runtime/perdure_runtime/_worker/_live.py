@@ -46,6 +46,8 @@ class Live:
         "pending",
         "phase",
         "running_here",
+        "spent",
+        "submitted_at",
         "task",
         "turn",
     )
@@ -57,6 +59,9 @@ class Live:
         self.owned = True
         self.turn = task.turn
         self.last_seq = 0
+        # Seconds that the code of the current turn has taken, and when its commit was sent.
+        self.spent = 0.0
+        self.submitted_at = 0.0
         self.pending: collections.deque[Arrival] = collections.deque()
         # What the turn was given whose commit is on its way.
         self.in_flight: list[Arrival] = []

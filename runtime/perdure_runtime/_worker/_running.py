@@ -63,6 +63,7 @@ class Attempt:
         self.unwanted = False
         self.cancel_sent = False
         self.job: asyncio.Task[None] | None = None
+        self.trace: tuple[str, str] | None = None
 
     def info(self) -> ActivityInfo:
         """See :func:`perdure.activity_info`."""
@@ -96,6 +97,10 @@ class Attempt:
     def cancelled(self) -> bool:
         """See :func:`perdure.is_cancelled`."""
         return self.reason is not None
+
+    def trace_ids(self) -> tuple[str, str] | None:
+        """See :meth:`perdure.extension.ActivityContext.trace_ids`."""
+        return self.trace
 
     def cancel_reason(self) -> str | None:
         """See :func:`perdure.cancel_reason`."""

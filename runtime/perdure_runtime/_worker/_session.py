@@ -27,6 +27,7 @@ class Session:
 
     Args:
         lease: seconds that the session lives after each renewal.
+        slots: for turns and activities.
         on_lost: called on the worker's loop when the lease is, or may be, gone.
     """
 
@@ -38,6 +39,7 @@ class Session:
         build: str,
         lease: float,
         queues: tuple[str, ...],
+        slots: tuple[int, int],
         registry: Registry,
         on_lost: Callable[[], None],
     ) -> None:
@@ -47,6 +49,7 @@ class Session:
         self._build = build
         self._lease = lease
         self._queues = queues
+        self._slots = slots
         self._registry = registry
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -65,6 +68,8 @@ class Session:
                 queues=self._queues,
                 workflows=self._registry.offers,
                 activities=self._registry.activity_names,
+                max_turns=self._slots[0],
+                max_activities=self._slots[1],
             )
         )
         self._keeping = self._services.run_aside(self._keep, f"perdure-session-{self.id[:6]}")

@@ -38,9 +38,10 @@ from perdure_backends.records import (
 )
 
 from .._batcher import Batcher
-from .._core import Execution, Fault, Scheduled, TurnResult
+from .._core import Execution, Fault, Scheduled, SpanNote, TurnResult
 from .._registry import Registry
 from .._services import Services
+from .._telemetry import NOBODY, CommittedTurn, Telemetry
 from ._clock import StoreClock
 from ._commits import failure_commit, park_commit, turn_commit
 from ._live import Arrival, Live, Phase
@@ -110,6 +111,8 @@ class Turns:
         make_execution: Callable[[TurnTask | QueryTask], Execution],
         watchdog: Watchdog | None,
         checker: Checker | None = None,
+        telemetry: Telemetry = NOBODY,
+        tally: Telemetry = NOBODY,
     ) -> None:
         self.activities: Activities | None = None
         self.on_capacity: Callable[[], None] = lambda: None
@@ -125,6 +128,8 @@ class Turns:
         self._make_execution = make_execution
         self._watchdog = watchdog
         self._checker = checker
+        self._telemetry = telemetry
+        self._tally = tally
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
         self._loaders: set[asyncio.Task[None]] = set()
@@ -152,6 +157,7 @@ class Turns:
     def admit(self, task: TurnTask) -> None:
         """Takes a claimed instance."""
         live = self._lives.get(task.run_id)
+        self._telemetry.turn_claimed(task, cached=live is not None and live.turn == task.turn)
         if live is not None and live.turn == task.turn and live.execution is not None:
             live.owned = True
             live.add_inbox(task)
@@ -208,10 +214,19 @@ class Turns:
     async def _load(self, live: Live) -> None:
         try:
             live.execution = execution = self._make_execution(live.task)
+            began = self._loop.time()
             fault = await self.replay(execution, live.run_id, live.task.turn)
             live.turn = execution.turn
+            if live.task.turn:
+                took = self._loop.time() - began
+                self._telemetry.run_replayed(live.task, execution.history_length, took)
         except Exception as error:
-            _log.warning("history of %r can't be read: %s", live.task.instance_id, error)
+            _log.warning(
+                "history of %r can't be read: %s",
+                live.task.instance_id,
+                error,
+                extra=log_fields(live.task),
+            )
             self._busy -= 1
             self._give_back(live)
             return
@@ -277,10 +292,19 @@ class Turns:
             self._return_results(live, arrivals)
             self._refuse(live, Fault("newer_history", str(error), {}, error))
             return
-        outcome = self._guarded(
-            live.task.instance_id, lambda: execution.run_turn(self._clock.now(), received)
+        live.spent = 0.0
+        self._ran(
+            live,
+            self._step(live, lambda: execution.run_turn(self._clock.now(), received)),
+            arrivals,
         )
-        self._ran(live, outcome, arrivals)
+
+    def _step(self, live: Live, step: Callable[[], TurnResult]) -> TurnResult | Fault:
+        """Lets the code of a turn go on."""
+        began = self._loop.time()
+        outcome = self._guarded(live.task.instance_id, step)
+        live.spent += self._loop.time() - began
+        return outcome
 
     def _ran(self, live: Live, outcome: TurnResult | Fault, arrivals: list[Arrival]) -> None:
         """A turn has run as far as it can: it is committed, unless local activities go on."""
@@ -325,8 +349,7 @@ class Turns:
             self._give_back(live)
             return
         del live.local[number]
-        step = functools.partial(execution.extend_turn, [event])
-        self._ran(live, self._guarded(live.task.instance_id, step), arrivals)
+        self._ran(live, self._step(live, lambda: execution.extend_turn([event])), arrivals)
 
     def _guarded(self, what: str, step: Callable[[], T]) -> T | Fault:
         try:
@@ -375,7 +398,7 @@ class Turns:
         if not started and not live.running_here and not live.pending:
             commit = msgspec.structs.replace(commit, release=True)
         live.in_flight = arrivals
-        submit = functools.partial(self._submit, live, commit, started, arrivals)
+        submit = functools.partial(self._submit, live, commit, started, arrivals, result.spans)
         if self._checker is None or not commit.record or live.execution is None:
             submit()
             return
@@ -406,7 +429,12 @@ class Turns:
         except UsageError as error:
             fault = Fault("internal", str(error), {}, None)
         except Exception as error:
-            _log.error("a turn of %r was not checked: %s", live.task.instance_id, error)
+            _log.error(
+                "a turn of %r was not checked: %s",
+                live.task.instance_id,
+                error,
+                extra=log_fields(live.task),
+            )
             fault = None
         if self._lives.get(live.run_id) is not live or live.execution is None:
             refuse(None)
@@ -421,9 +449,11 @@ class Turns:
         commit: TurnCommit,
         started: list[ActivityTask],
         arrivals: list[Arrival],
+        spans: Sequence[SpanNote],
     ) -> None:
+        live.submitted_at = self._loop.time()
         self._commits.submit(
-            commit, lambda outcome: self._committed(live, commit, started, arrivals, outcome)
+            commit, lambda outcome: self._committed(live, commit, started, arrivals, spans, outcome)
         )
 
     def _committed(
@@ -432,6 +462,7 @@ class Turns:
         commit: TurnCommit,
         started: list[ActivityTask],
         arrivals: list[Arrival],
+        spans: Sequence[SpanNote],
         outcome: CommitOutcome | BaseException,
     ) -> None:
         self._busy -= 1
@@ -456,13 +487,22 @@ class Turns:
             self._abandon_reserved(late)
             started = [task for task in started if task.number not in outcome.deferred]
         live.turn = commit.turn or live.turn
+        self._tell(live, commit, spans)
         if commit.finish is not None:
             if self.activities is not None:
                 self.activities.cancel(live.run_id, None)
+            self._telemetry.run_evicted("finished")
             self._drop(live)
         else:
             self._after_turn(live, commit, started)
         self.on_capacity()
+
+    def _tell(self, live: Live, commit: TurnCommit, spans: Sequence[SpanNote]) -> None:
+        started = None if live.execution is None else live.execution.started_event
+        stored = self._loop.time() - live.submitted_at
+        turn = CommittedTurn(live.task, commit, started, live.spent, stored, spans)
+        self._telemetry.turn_committed(turn)
+        self._tally.turn_committed(turn)
 
     def _after_turn(self, live: Live, commit: TurnCommit, started: list[ActivityTask]) -> None:
         if self.activities is not None:
@@ -525,6 +565,7 @@ class Turns:
         ):
             now = execution.microseconds
             if min(timer.due_at for timer in commit.timers) - now > _LONG_SLEEP:
+                self._telemetry.run_evicted("sleeping")
                 self._drop(live)
                 return
         self._trim()
@@ -535,6 +576,7 @@ class Turns:
             return
         idle = [x for x in self._lives.values() if not x.owned and x.phase is Phase.IDLE]
         for live in idle[:excess]:
+            self._telemetry.run_evicted("capacity")
             self._drop(live)
 
     # --- when something is wrong ------------------------------------------------------------------
@@ -563,12 +605,25 @@ class Turns:
                 live, fault, commit_id=commit_id, build=self._build, at=self._clock.now()
             )
         self._close(live)
-        self._commits.submit(commit, lambda outcome: self._parked(live, outcome))
+        self._commits.submit(commit, lambda outcome: self._parked(live, commit, outcome))
 
-    def _parked(self, live: Live, outcome: CommitOutcome | BaseException) -> None:
+    def _parked(
+        self, live: Live, commit: TurnCommit, outcome: CommitOutcome | BaseException
+    ) -> None:
         self._busy -= 1
+        if isinstance(outcome, CommitOutcome) and outcome.result is CommitResult.APPLIED:
+            if commit.park is not None:
+                self._telemetry.run_parked(live.task, commit.park.reason)
+                self._tally.run_parked(live.task, commit.park.reason)
+            else:
+                self._tell(live, commit, ())
         if isinstance(outcome, BaseException):
-            _log.warning("%r could not be parked: %s", live.task.instance_id, outcome)
+            _log.warning(
+                "%r could not be parked: %s",
+                live.task.instance_id,
+                outcome,
+                extra=log_fields(live.task),
+            )
             self.on_forgotten()
         self.on_capacity()
 
@@ -580,24 +635,28 @@ class Turns:
             fault.reason,
             fault.message,
             exc_info=fault.error if fault.reason == "internal" else None,
-            extra={
-                "instance_id": live.task.instance_id,
-                "run_id": live.run_id,
-                "workflow": live.task.workflow,
-                "turn": live.turn + 1,
-                "reason": fault.reason,
-            },
+            extra={**log_fields(live.task), "turn": live.turn + 1, "reason": fault.reason},
         )
 
     def _lost(self, live: Live, outcome: CommitOutcome | BaseException) -> None:
+        refused = isinstance(outcome, CommitOutcome)
+        reason = outcome.result.value if isinstance(outcome, CommitOutcome) else "unavailable"
+        self._telemetry.turn_refused(live.task, reason)
+        fields = {**log_fields(live.task), "turn": live.turn + 1}
+        if refused:
+            self._telemetry.run_evicted("lost")
         if isinstance(outcome, asyncio.CancelledError):
             pass  # the worker ends
         elif isinstance(outcome, BaseException):
-            _log.warning("a turn of %r was not committed: %s", live.task.instance_id, outcome)
+            _log.warning(
+                "a turn of %r was not committed: %s", live.task.instance_id, outcome, extra=fields
+            )
             if isinstance(outcome, (PayloadError, InternalError)):
-                _log.error("the store refused the turn itself; it will be run again")
+                _log.error("the store refused the turn itself; it will be run again", extra=fields)
         else:
-            _log.debug("a turn of %r was refused: %s", live.task.instance_id, outcome.result)
+            _log.debug(
+                "a turn of %r was refused: %s", live.task.instance_id, outcome.result, extra=fields
+            )
         self._give_back(live)
 
     def _give_back(self, live: Live) -> None:
@@ -646,6 +705,7 @@ class Turns:
                     live.task.workflow,
                     live.task.instance_id,
                     "; ".join(stubborn),
+                    extra=log_fields(live.task),
                 )
 
     async def _release(self, leases: Sequence[Lease]) -> Sequence[None]:
@@ -667,6 +727,16 @@ class Turns:
         for live in list(self._lives.values()):
             live.pending.clear()
             self._close(live)
+
+
+def log_fields(task: TurnTask) -> dict[str, object]:
+    """What log records say of an instance."""
+    return {
+        "instance_id": task.instance_id,
+        "run_id": task.run_id,
+        "workflow": task.workflow,
+        "queue": task.queue,
+    }
 
 
 def _too_large(size: int) -> Fault:

@@ -37,19 +37,22 @@ from perdure_backends.records import (
 )
 
 from .._client import Client
-from .._core import Execution
+from .._core import Execution, Spans
 from .._durations import as_seconds
 from .._guard import Guard, install, uninstall, watch
 from .._registry import Registry, Resources, build_id
 from .._services import Services
+from .._telemetry import NOBODY, Telemetry
+from .._timing import time_store
 from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
 from ._queries import QueryRunner
 from ._session import Session
-from ._turns import Turns
+from ._turns import Turns, log_fields
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from .._health import HealthServer
     from .._replay._paranoid import Paranoid
 
 _log: Final = logging.getLogger("perdure.runtime")
@@ -95,6 +98,11 @@ class Worker:
         paranoid: before a turn is committed, the run is replayed from its start in a helper process
             with another hash seed, time zone and locale; where that goes another way, the instance
             is put aside. Costs a replay for each turn: for tests, and for a canary among workers.
+        health: port, or ``"host:port"``, where ``/live``, ``/ready``, ``/backlog`` and
+            ``/metrics`` answer over HTTP, on loopback unless the host says otherwise; nowhere by
+            default.
+        telemetry: told what the worker does, such as
+            :class:`perdure_runtime.otel.OpenTelemetry`; nobody by default.
         retention: remove instances that finished so long ago, by a workflow in the store that all
             workers with this option share (``perdure.retention``); never by default.
 
@@ -131,8 +139,17 @@ class Worker:
         history_limit: int | None = 200_000,
         paranoid: bool = False,
         retention: Duration | None = None,
+        telemetry: Telemetry | None = None,
+        health: str | int | None = None,
         services: Services | None = None,
     ) -> None:
+        if health is not None:
+            from .._health import parse_address
+
+            parse_address(health)
+        self._health_at = health
+        self._health: HealthServer | None = None
+        self._ending = False
         if isinstance(queues, str):
             raise InvalidOptionError(f"queues is a sequence of names: [{queues!r}]")
         for name, value, least in (
@@ -160,6 +177,8 @@ class Worker:
             workflows.append(system_workflow)
             activities = [*activities, prune_finished]
         self._backend = backend
+        self._telemetry = telemetry if telemetry is not None else NOBODY
+        self._stop_timing: Callable[[], None] = lambda: None
         self._services = services if services is not None else Services()
         self._middleware = tuple(middleware)
         self._resources = Resources(resources, own=(Client, Worker))
@@ -210,6 +229,36 @@ class Worker:
         """Instances in memory."""
         return self._turns.cached if self._session is not None else 0
 
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues that it serves."""
+        return self._queues
+
+    @property
+    def backend(self) -> Backend:
+        """Its store."""
+        return self._backend
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it takes no more work."""
+        return self._ending
+
+    @property
+    def health_url(self) -> str | None:
+        """Where its health is shown, while it is."""
+        return None if self._health is None else self._health.url
+
+    @property
+    def slots(self) -> dict[str, tuple[int, int]]:
+        """Slots in use and in all, for ``turns`` and ``activities``."""
+        if self._session is None:
+            return {"turns": (0, self._max_turns), "activities": (0, self._max_activities)}
+        return {
+            "turns": (self._turns.busy, self._max_turns),
+            "activities": (self._activities.running, self._max_activities),
+        }
+
     # --- for testers ------------------------------------------------------------------------------
 
     @property
@@ -253,6 +302,7 @@ class Worker:
         await self._stop_retaining()
         await self._give_all_up(session)
         self._stop_guarding()
+        self._stop_telling()
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
@@ -264,6 +314,9 @@ class Worker:
             raise UsageError("this worker runs already; make another Worker for a second one")
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
+        self._ending = False
+        if self._telemetry.times_store:
+            self._stop_timing = time_store(self._backend, self._telemetry)
         self._resources.add(Worker, self)
         self._resources.add(
             Client,
@@ -271,6 +324,7 @@ class Worker:
                 self._backend,
                 converter=self._registry.converter,
                 middleware=self._middleware,
+                telemetry=self._telemetry,
                 services=self._services,
             ),
         )
@@ -283,6 +337,9 @@ class Worker:
         if self._guard is not None:
             install(self._workflows)
             self._guarding = True
+        self._telemetry.worker_began(self)
+        if self._health_at is not None:
+            await self._show_health(self._health_at)
         if self._retention is not None:
             self._retaining = self._loop.create_task(self._keep_retention(self._retention))
         return self
@@ -344,6 +401,7 @@ class Worker:
             build=self._build,
             lease=self._lease,
             queues=self._queues,
+            slots=(self._max_turns, self._max_activities),
             registry=self._registry,
             on_lost=self._session_lost,
         )
@@ -358,6 +416,7 @@ class Worker:
             make_execution=self._execution,
             watchdog=self._watchdog,
             checker=self._checker,
+            telemetry=self._telemetry,
         )
         self._queries = QueryRunner(
             self._backend, self._registry, self._turns, self._execution, queues=self._queues
@@ -372,6 +431,7 @@ class Worker:
             queues=self._queues,
             rate=self._rate,
             middleware=self._middleware,
+            telemetry=self._telemetry,
         )
         self._turns.activities = self._activities
         self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
@@ -416,7 +476,12 @@ class Worker:
             middleware=self._middleware,
             history_limit=self._history_limit,
             guard=self._guard,
+            spans=self._spans(task.run_id),
         )
+
+    def _spans(self, run_id: str) -> Spans | None:
+        telemetry = self._telemetry
+        return Spans(run_id, stable_ids=telemetry.stable_ids) if telemetry.traces else None
 
     def _spawn(
         self,
@@ -452,6 +517,7 @@ class Worker:
             return
         if os.getpid() != self._pid:  # a forked child owns nothing of its parent's worker
             return
+        self._ending = True
         try:
             self._turns.stopping = True
             self._activities.stopping = True
@@ -463,6 +529,7 @@ class Worker:
         finally:
             self._session = None
             self._stop_guarding()
+            self._stop_telling()
             self._activities.close()
             try:
                 await session.close()
@@ -471,6 +538,24 @@ class Worker:
             if self._watchdog is not None:
                 self._watchdog.stop()
                 self._watchdog = None
+
+    async def _show_health(self, address: str | int) -> None:
+        from .._health import HealthServer
+
+        health = HealthServer(self, address)
+        try:
+            health.start()
+        except BaseException:
+            await self._end()
+            raise
+        self._health = health
+
+    def _stop_telling(self) -> None:
+        self._telemetry.worker_ended(self)
+        self._stop_timing()
+        if self._health is not None:
+            self._health.stop()
+            self._health = None
 
     def _stop_guarding(self) -> None:
         if self._guarding:
@@ -494,6 +579,7 @@ class Worker:
 
     def _session_lost(self) -> None:
         if self._session is not None:
+            self._telemetry.session_lost()
             _log.error(
                 "session %s was lost (the store was out of reach for %.3g s, or the process was "
                 "stopped): all that it ran is given up, a new session begins",
@@ -624,7 +710,9 @@ class Worker:
         self._parked_looked = now
         claimed = await self._claim(self._turn_claim(session_id, 20, parked=True))
         for task in claimed.tasks:
-            _log.info("%r was parked; this build tries it", task.instance_id)
+            _log.info(
+                "%r was parked; this build tries it", task.instance_id, extra=log_fields(task)
+            )
         if claimed.tasks:
             self._parked_looked = float("-inf")
 
@@ -637,7 +725,11 @@ class Worker:
         try:
             claimed = await self._claim(self._turn_claim(session_id, 1, alone=True))
             for task in claimed.tasks:
-                _log.warning("%r may have killed its worker; it runs alone", task.instance_id)
+                _log.warning(
+                    "%r may have killed its worker; it runs alone",
+                    task.instance_id,
+                    extra=log_fields(task),
+                )
             if not claimed.tasks:
                 for activity in await self._claim_some_activities(
                     self._activity_claim(session_id, 1, alone=True)
@@ -683,6 +775,7 @@ class Worker:
         for lost in report.sessions_lost:
             _log.warning("session %s is gone; its work goes on elsewhere", lost)
         if report.sessions_lost:
+            self._telemetry.others_lost(len(report.sessions_lost))
             # What they owned may have to run alone, which only a claim finds out.
             self._backend.wakeups.notify(TURNS, ACTIVITIES)
         if report.fired + report.timed_out >= _SWEEP_BATCH:

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from perdure import UsageError
 from .._connect import connect
 from .._loading import load
 from .._logs import JsonFormatter
+from .._telemetry import Telemetry
 from .._worker import Worker
 from ._app import backend_option, run_async
 from ._store import Age
@@ -44,6 +46,10 @@ def add_to(group: click.Group) -> None:
 @click.option(
     "--retention", type=Age(), default=None, help="Remove what finished so long ago: 12h, 30d, 8w."
 )
+@click.option(
+    "--health", default=None, metavar="[HOST:]PORT", help="Show /live, /ready, /backlog, /metrics."
+)
+@click.option("--otel", is_flag=True, help="Report spans and metrics by OpenTelemetry.")
 @click.option("--log-level", default="INFO", show_default=True)
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -64,6 +70,8 @@ async def worker(
     no_guard: bool,
     paranoid: bool,
     retention: timedelta | None,
+    health: str | None,
+    otel: bool,
     log_level: str,
     log_format: str,
     reload: bool,
@@ -74,6 +82,10 @@ async def worker(
     offered; ATTR names a list of them instead, or a function that returns one (for activities
     that need an instance with shared state). SIGTERM and Ctrl-C drain: running activities may
     finish within --drain seconds, then leases are handed back.
+
+    --health answers on loopback unless HOST says otherwise; with perdure[prometheus], /metrics has
+    the worker's metrics. --otel reports to the providers that the process has, such as those of
+    `opentelemetry-instrument perdure worker …`.
     """
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -86,6 +98,7 @@ async def worker(
         _run_reloading()
         return
     workflows, activities = load(target)
+    telemetry = _telemetry(otel=otel, health=health is not None)
     async with connect(url) as backend:
         runner = Worker(
             backend,
@@ -103,6 +116,8 @@ async def worker(
             paranoid=paranoid,
             retention=retention,
             exit_when_blocked=True,
+            telemetry=telemetry,
+            health=health,
         )
         logging.getLogger("perdure.runtime").info(
             "worker of build %s on %s: %d workflows, %d activities, queues %s",
@@ -113,6 +128,33 @@ async def worker(
             ", ".join(queues or ("default",)),
         )
         await runner.run()
+
+
+def _telemetry(*, otel: bool, health: bool) -> Telemetry | None:
+    """What was asked for by options, and metrics for Prometheus where it is installed."""
+    exposed = health and _installed("opentelemetry.exporter.prometheus")
+    if not otel and not exposed:
+        return None
+    from ..otel import OpenTelemetry, prometheus
+
+    if not exposed or _set_up():
+        return OpenTelemetry()
+    return OpenTelemetry(meter_provider=prometheus(), spans=otel)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _set_up() -> bool:
+    """Whether somebody has set a meter provider already."""
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    return isinstance(metrics.get_meter_provider(), MeterProvider)
 
 
 def _run_reloading() -> None:
