@@ -4,9 +4,9 @@ A history is a sequence of turns. A turn holds, in the order in which things hap
 that the instance received and, behind each, the commands that its code issued in answer. Commands
 carry a number that counts through the whole run; what is received later refers to it.
 
-Stored form: MessagePack of ``[format version, turn, time, [event, …], [line, …]]``, each event an
-array that starts with its tag. Fields are only ever added at the end, with defaults. A reader that
-meets a newer format version or an unknown tag raises :class:`NewerHistoryError`.
+Stored form: MessagePack of ``[format version, turn, time, [event, …], [line, …], replayed]``, each
+event an array that starts with its tag. Fields are only ever added at the end, with defaults. A
+reader that meets a newer format version or an unknown tag raises :class:`NewerHistoryError`.
 
 PYTEST_DONT_REWRITE
 """
@@ -58,23 +58,28 @@ class WorkflowStarted(Event, frozen=True, tag="workflow_started"):
 
 
 class ActivityCompleted(Event, frozen=True, tag="activity_completed"):
-    """An activity returned; ``result`` is encoded by its annotation."""
+    """An activity returned; ``result`` is encoded by its annotation.
+
+    ``attempt`` is the one that did; 1 where that was not noted.
+    """
 
     number: int
     result: bytes
+    attempt: int = 1
 
 
 class ActivityFailed(Event, frozen=True, tag="activity_failed"):
     """An activity failed for good. ``kind`` is ``failed``, ``timeout``, ``cancelled``.
 
     ``delivered`` names the registered class as which the code got it, empty for Perdure's own
-    error; ``None`` until it was delivered.
+    error; ``None`` until it was delivered. ``attempt`` as of :class:`ActivityCompleted`.
     """
 
     number: int
     failure: Failure
     kind: str = "failed"
     delivered: str | None = None
+    attempt: int = 1
 
 
 class TimerFired(Event, frozen=True, tag="timer_fired"):
@@ -286,7 +291,8 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One turn: the store's time at which it ran (microseconds) and its events in order.
 
     ``lines`` has, for each of its commands, the place in the source that issued it then, as
-    ``folder/file.py:12``; it is empty where none was noted.
+    ``folder/file.py:12``; it is empty where none was noted. ``replayed`` says that the run was
+    brought up from its history for it.
     """
 
     format: int
@@ -294,6 +300,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     time: int
     events: list[AnyEvent]
     lines: list[str] = []
+    replayed: bool = False
 
     def line(self, position: int) -> str:
         """The place of a command by its position among the commands; empty when unknown."""
@@ -306,9 +313,21 @@ _query_decoder: Final = msgspec.msgpack.Decoder(QueryAsked)
 _event_decoder: Final[msgspec.msgpack.Decoder[Received]] = msgspec.msgpack.Decoder(Received)
 
 
-def encode_turn(number: int, time: int, events: list[AnyEvent], lines: Sequence[str] = ()) -> bytes:
+def encode_turn(
+    number: int,
+    time: int,
+    events: list[AnyEvent],
+    lines: Sequence[str] = (),
+    *,
+    replayed: bool = False,
+) -> bytes:
     """The stored form of a turn."""
-    return _encoder.encode(Turn(FORMAT_VERSION, number, time, events, list(lines)))
+    return _encoder.encode(Turn(FORMAT_VERSION, number, time, events, list(lines), replayed))
+
+
+def encode_same(turn: Turn) -> bytes:
+    """The stored form of a turn that was read."""
+    return _encoder.encode(turn)
 
 
 def decode_turn(record: bytes) -> Turn:

@@ -89,6 +89,7 @@ class Services:
         run_aside: runs a coroutine where a blocked event loop does not stop it.
         watchdog: whether turns are guarded by a thread (not in simulations).
         guard: whether calls of workflow code are judged at all.
+        shows_itself: whether workers publish schemas and rates (not in tests of their own time).
         clock: the store's time in microseconds, where it need not be estimated between its
             answers: in tests, which set it.
     """
@@ -98,4 +99,5 @@ class Services:
     run_aside: Callable[[Main, str], Running] = _thread_run
     watchdog: bool = True
     guard: bool = True
+    shows_itself: bool = True
     clock: Callable[[], int] | None = None

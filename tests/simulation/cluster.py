@@ -183,6 +183,7 @@ class Simulation:
     def services(self) -> Services:
         """Ids, randomness and leases from the seed."""
         return Services(
+            shows_itself=False,
             new_id=lambda: f"{self.rng.getrandbits(128):032x}",
             rng=random.Random(self.rng.getrandbits(64)),
             run_aside=TaskRun,

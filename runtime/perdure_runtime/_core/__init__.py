@@ -10,6 +10,7 @@ from ._calls import Scheduled as Scheduled
 from ._execution import Execution as Execution
 from ._execution import TurnResult as TurnResult
 from ._faults import Fault as Fault
+from ._handlers import STACKS as STACKS
 from ._sources import is_ours as is_ours
 from ._spans import HEADER as HEADER
 from ._spans import RUN as RUN

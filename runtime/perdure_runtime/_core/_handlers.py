@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Outcome = Callable[[Any, BaseException | None], None]
 
+STACKS = "perdure.stacks"
+"""A query that every workflow answers: where each of its tasks waits."""
+
 
 class Handlers:
     """Calls handlers, through middleware, and knows the tasks of those that still run."""
@@ -113,6 +116,8 @@ class Queries:
         self, name: str, argument: bytes | None, headers: dict[str, bytes]
     ) -> bytes | Failure:
         """The encoded answer, or why there is none."""
+        if name == STACKS:
+            return self._stacks()
         found = self._handlers.get(name)
         if found is None:
             known = ", ".join(sorted(self._handlers)) or "none"
@@ -133,6 +138,10 @@ class Queries:
             return query.serializer(self._converter).encode_checked(value)
         except Exception as error:
             return record_error(error, self._converter)
+
+    def _stacks(self) -> bytes:
+        lines = self._converter.serializer(list[str], "stacks")
+        return lines.encode(self._execution.stacks())
 
 
 class Updates:

@@ -103,7 +103,7 @@ def _lines(packed: Packed) -> Iterator[str]:
 def _turn_data(record: bytes) -> dict[str, Any]:
     try:
         turn = h.decode_turn(record)
-        if h.encode_turn(turn.number, turn.time, turn.events, turn.lines) == record:
+        if h.encode_same(turn) == record:
             return turn_data(turn)
     except h.NewerHistoryError:
         pass
@@ -193,4 +193,4 @@ def _record(data: dict[str, Any], expected: int) -> bytes:
     if "record" in data:
         return base64.b64decode(data["record"], validate=True)
     turn = read_turn(data, expected, "a turn")
-    return h.encode_turn(turn.number, turn.time, turn.events, turn.lines)
+    return h.encode_same(turn)

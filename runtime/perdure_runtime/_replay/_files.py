@@ -100,6 +100,8 @@ def turn_data(turn: h.Turn, redact: Redact | None = None) -> dict[str, Any]:
     data: dict[str, Any] = {"turn": turn.number, "time": turn.time, "events": events}
     if turn.lines:
         data["lines"] = turn.lines
+    if turn.replayed:
+        data["replayed"] = True
     return data
 
 
@@ -242,8 +244,8 @@ def read_turn(data: dict[str, Any], expected: int, place: str) -> h.Turn:
     try:
         number, time, events = data["turn"], data["time"], data["events"]
         rows = [_row(event) for event in events]
-        lines = data.get("lines", [])
-        turn = msgspec.convert([h.FORMAT_VERSION, number, time, rows, lines], h.Turn)
+        more = [data.get("lines", []), data.get("replayed", False)]
+        turn = msgspec.convert([h.FORMAT_VERSION, number, time, rows, *more], h.Turn)
     except (KeyError, TypeError, ValueError, binascii.Error, msgspec.MsgspecError) as error:
         raise HistoryFileError(f"{place}: a turn can't be read: {error}") from None
     if turn.number != expected:

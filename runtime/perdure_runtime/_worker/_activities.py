@@ -214,7 +214,7 @@ class ActivityRunner:
         began = self._loop.time()
         try:
             result = await self._run_attempt(attempt)
-            outcome = h.ActivityCompleted(task.number, result)
+            outcome = h.ActivityCompleted(task.number, result, task.attempt)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(attempt, error)
         except CompletesLater:
@@ -290,7 +290,7 @@ class ActivityRunner:
                 failure.message,
                 extra=_log_fields(task),
             )
-            return h.ActivityFailed(task.number, failure)
+            return h.ActivityFailed(task.number, failure, attempt=task.attempt)
         return self._again(task, failure, round(delay * 1e6))
 
     def _record(self, error: BaseException) -> Failure:
@@ -334,7 +334,7 @@ class ActivityRunner:
     ) -> h.ActivityFailed | ActivityResult:
         task = attempt.task
         if attempt.unwanted:
-            return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
+            return _cancelled(task)
         if attempt.cancel_sent or self.stopping:
             return ActivityResult(
                 run_id=task.run_id, number=task.number, token=task.token, hand_back=True
@@ -402,13 +402,15 @@ class ActivityRunner:
         try:
             async with timeout:
                 result = await self._run_attempt(attempt)
-            completed = h.ActivityCompleted(task.number, result)
+            completed = h.ActivityCompleted(task.number, result, task.attempt)
             self._tell(task, completed, began)
             return completed
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 if attempt.unwanted:
-                    return h.ActivityFailed(task.number, _CANCELLED, "cancelled")
+                    return h.ActivityFailed(
+                        task.number, _CANCELLED, "cancelled", attempt=task.attempt
+                    )
                 if attempt.cancel_sent or self.stopping or _cancelled_from_outside():
                     return None
             failure = self._record(error)
@@ -422,7 +424,7 @@ class ActivityRunner:
             self._attempts.pop(key, None)
             self.on_capacity()
         if delay is None:
-            failed = h.ActivityFailed(task.number, failure, kind)
+            failed = h.ActivityFailed(task.number, failure, kind, attempt=task.attempt)
             self._tell(task, failed, began)
             return failed
         again = ActivityResult(
@@ -552,6 +554,10 @@ def _log_fields(task: ActivityTask) -> dict[str, object]:
         "attempt": task.attempt,
         "queue": task.queue,
     }
+
+
+def _cancelled(task: ActivityTask) -> h.ActivityFailed:
+    return h.ActivityFailed(task.number, _CANCELLED, "cancelled", attempt=task.attempt)
 
 
 def _cancelled_from_outside() -> bool:

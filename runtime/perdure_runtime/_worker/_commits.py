@@ -64,7 +64,7 @@ def turn_commit(
         token=live.task.token,
         commit_id=commit_id,
         turn=execution.turn if result.events else 0,
-        record=_record(execution, result),
+        record=_record(live, execution, result),
         events=len(result.events),
         consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
         settled=tuple(Settled(a.number, a.token) for a in arrivals if not a.seq),
@@ -79,10 +79,13 @@ def turn_commit(
     )
 
 
-def _record(execution: Execution, result: TurnResult) -> bytes:
+def _record(live: Live, execution: Execution, result: TurnResult) -> bytes:
     if not result.events:
         return b""
-    return h.encode_turn(execution.turn, execution.microseconds, result.events, result.lines)
+    replayed, live.replayed = live.replayed, False
+    return h.encode_turn(
+        execution.turn, execution.microseconds, result.events, result.lines, replayed=replayed
+    )
 
 
 def answers_of(result: TurnResult) -> tuple[UpdateAnswer, ...]:

@@ -45,6 +45,7 @@ class Live:
         "owned",
         "pending",
         "phase",
+        "replayed",
         "running_here",
         "spent",
         "submitted_at",
@@ -59,6 +60,8 @@ class Live:
         self.owned = True
         self.turn = task.turn
         self.last_seq = 0
+        # Brought up from its history, and no turn of this copy committed so far.
+        self.replayed = False
         # Seconds that the code of the current turn has taken, and when its commit was sent.
         self.spent = 0.0
         self.submitted_at = 0.0

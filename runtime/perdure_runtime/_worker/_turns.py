@@ -218,6 +218,7 @@ class Turns:
             fault = await self.replay(execution, live.run_id, live.task.turn)
             live.turn = execution.turn
             if live.task.turn:
+                live.replayed = True
                 took = self._loop.time() - began
                 self._telemetry.run_replayed(live.task, execution.history_length, took)
         except Exception as error:

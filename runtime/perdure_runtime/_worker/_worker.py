@@ -25,7 +25,7 @@ from perdure import (
     Workflow,
 )
 from perdure.extension import DEFAULT_QUEUE, check_queue
-from perdure_backends import Backend
+from perdure_backends import Backend, Documents
 from perdure_backends._wakeups import ACTIVITIES, DUE, TURNS, Waiter
 from perdure_backends.records import (
     ActivityClaim,
@@ -41,7 +41,9 @@ from .._core import Execution, Spans
 from .._durations import as_seconds
 from .._guard import Guard, install, uninstall, watch
 from .._registry import Registry, Resources, build_id
+from .._schemas import documents_of
 from .._services import Services
+from .._tally import Tally
 from .._telemetry import NOBODY, Telemetry
 from .._timing import time_store
 from ._activities import BEATS, ActivityRunner
@@ -62,6 +64,7 @@ MismatchPolicy = Literal["park", "fail", "retry"]
 _SWEEP_BATCH: Final = 1000
 _PARKED_INTERVAL: Final = 5.0
 _LATE_CALL: Final = 10.0
+_SHOW_INTERVAL: Final = 15.0
 
 
 class Worker:
@@ -405,6 +408,7 @@ class Worker:
             registry=self._registry,
             on_lost=self._session_lost,
         )
+        self._tally = Tally(self._clock.now)
         self._turns = Turns(
             self._backend,
             self._registry,
@@ -417,6 +421,7 @@ class Worker:
             watchdog=self._watchdog,
             checker=self._checker,
             telemetry=self._telemetry,
+            tally=self._tally,
         )
         self._queries = QueryRunner(
             self._backend, self._registry, self._turns, self._execution, queues=self._queues
@@ -432,6 +437,7 @@ class Worker:
             rate=self._rate,
             middleware=self._middleware,
             telemetry=self._telemetry,
+            tally=self._tally,
         )
         self._turns.activities = self._activities
         self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
@@ -449,6 +455,10 @@ class Worker:
             self._spawn("sweep", DUE, self._sweep),
             self._spawn("beats", BEATS, self._beat),
         ]
+        if isinstance(self._backend, Documents) and self._services.shows_itself:
+            self._loops.append(
+                self._loop.create_task(self._show(self._backend), name="perdure shows itself")
+            )
 
     def _paranoid(self) -> Paranoid:
         from .._replay._paranoid import Paranoid
@@ -526,6 +536,7 @@ class Worker:
             await self._queries.stop()
             await self._activities.drain(self._drain_timeout)
             await self._turns.drain()
+            await self._save_rates(session.id)
         finally:
             self._session = None
             self._stop_guarding()
@@ -784,6 +795,29 @@ class Worker:
             return self._poll  # nothing is planned and nobody else is there
         longest = min(self._poll, 0.5)
         return min(longest, max(0.0, (report.next_due - self._clock.now()) / 1e6) + 0.0005)
+
+    async def _show(self, store: Documents) -> None:
+        """Publishes schemas, and then what is done in each minute."""
+        build, queues = self._build, list(self._queues)
+        documents = documents_of(self._workflows, build=build, queues=queues, at=self._clock.now())
+        while True:
+            session = self._session
+            try:
+                if documents:
+                    await store.put_documents(documents)
+                    documents = []
+                if session is not None:
+                    await self._tally.save(store, session.id)
+            except BackendError as error:
+                _log.debug("schemas and rates are not stored so far: %s", error)
+            await asyncio.sleep(_SHOW_INTERVAL)
+
+    async def _save_rates(self, session_id: str) -> None:
+        if isinstance(self._backend, Documents) and self._services.shows_itself:
+            try:
+                await self._tally.save(self._backend, session_id)
+            except BackendError as error:
+                _log.debug("the last rates are not stored: %s", error)
 
     async def _beat(self) -> float | None:
         await self._activities.beat()

@@ -464,13 +464,13 @@ class Environment(Definitions):
 
 def _services(clock: VirtualClock, seed: int | None) -> Services:
     if seed is None:
-        return Services(run_aside=TaskRun, clock=clock)
+        return Services(run_aside=TaskRun, shows_itself=False, clock=clock)
     rng = random.Random(seed)
 
     def new_id() -> str:
         return f"{rng.getrandbits(128):032x}"
 
-    return Services(run_aside=TaskRun, clock=clock, rng=rng, new_id=new_id)
+    return Services(run_aside=TaskRun, shows_itself=False, clock=clock, rng=rng, new_id=new_id)
 
 
 def _with_source(place: str) -> str:
