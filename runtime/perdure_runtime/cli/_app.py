@@ -115,9 +115,9 @@ def completion(shell: str) -> None:
 
 
 def _load() -> None:
-    from . import _debugging, _instances, _messages, _moving, _replaying, _store, _worker
+    from . import _debugging, _instances, _messages, _moving, _replaying, _store, _ui, _worker
 
-    for module in (_instances, _messages, _replaying, _debugging, _moving, _store, _worker):
+    for module in (_instances, _messages, _replaying, _debugging, _moving, _store, _worker, _ui):
         module.add_to(app)
 
 
