@@ -289,7 +289,8 @@ class Desk:
         try:
             await handle.result(timeout)
         except WorkflowError as error:
-            return {"id": handle.id, "failure": failure_data(error.failure)}
+            failure = failure_data(error.failure)
+            return {"id": handle.id, "failure": failure, "error": str(error)}
         except PayloadError:
             pass  # it is shown as it is
         record = await self._record(instance_id, None)

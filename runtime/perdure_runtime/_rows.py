@@ -8,9 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from perdure_backends import history as h
+
+_APART: Final = ("type", "number", "line")
+_USUAL: Final = (("attempt", 1),)
+
+_COMMANDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in get_args(h.Issued))
+"""Kinds of what the code issued."""
 
 
 class Row(NamedTuple):
@@ -36,15 +42,20 @@ def event_rows(turns: Iterable[h.Turn], longest: int) -> Iterator[Row]:
     """
     for turn in turns:
         for index, event in enumerate(turn.events):
-            data = h.to_jsonable(event)
-            kind, number = data.pop("type"), data.pop("number", "")
-            details = "  ".join(
-                f"{key}={shortened(value, longest)}"
-                for key, value in data.items()
-                if value not in (None, "", {})
-            )
-            arrow = "→" if isinstance(event, h.Command) else "←"
-            yield Row(turn if index == 0 else None, f"{arrow} {kind}", str(number), details)
+            row = data_row(h.to_jsonable(event), longest)
+            yield row._replace(turn=turn if index == 0 else None)
+
+
+def data_row(data: dict[str, Any], longest: int) -> Row:
+    """The row of an event that is plain data already; without its turn."""
+    kind, number = str(data["type"]), data.get("number", "")
+    details = "  ".join(
+        f"{key}={shortened(value, longest)}"
+        for key, value in data.items()
+        if key not in _APART and value not in (None, "", {}) and (key, value) not in _USUAL
+    )
+    arrow = "→" if kind in _COMMANDS else "←"
+    return Row(None, f"{arrow} {kind}", str(number), details)
 
 
 def text_rows(turns: Iterable[h.Turn], longest: int) -> Iterator[str]:

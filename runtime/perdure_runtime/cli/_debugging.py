@@ -31,8 +31,9 @@ from .._replay import Debugger, FrameView, History, Moment, read_histories
 from .._replay._frames import shown
 from .._replay._verify import divergence_data
 from .._rows import event_rows
+from .._views import moment
 from ._app import json_option, run_plain, unchanged
-from ._render import console, moment
+from ._render import console
 
 _AROUND: Final = 3
 """Source lines shown above and below."""

@@ -6,20 +6,19 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
-from perdure import InvalidOptionError, Signal, WorkflowError
+from perdure import InvalidOptionError
 from perdure.extension import DEFAULT_QUEUE
-from perdure_backends.records import InstanceRecord, ListFilter, Status
+from perdure_backends.history import NewerHistoryError
+from perdure_backends.records import ListFilter, Status
 from rich.markup import escape
 
-from .._client import Client
-from .._connect import connect
-from .._handle import Handle
-from ._app import backend_option, json_option, run_async
+from .._views import Data
+from ._app import json_option, run_async
+from ._remote import AnyDesk, Place, place_options
 
 _STATES: Final = (*(status.value for status in Status), "suspended", "parked")
 
@@ -28,8 +27,8 @@ def add_to(group: click.Group) -> None:
     """Adds the commands."""
     for command in (start, result, list_, show, signal, workers):
         group.add_command(command)
-    for name, text, act in _STEERING:
-        group.add_command(_steering(name, text, act))
+    for name, text in _STEERING:
+        group.add_command(_steering(name, text))
 
 
 def json_argument(text: str) -> Any:
@@ -49,7 +48,7 @@ def json_argument(text: str) -> Any:
 @click.command()
 @click.argument("workflow")
 @click.argument("arguments", nargs=-1, metavar="[JSON]...")
-@backend_option
+@place_options
 @click.option("--id", "instance_id", default=None, help="The instance's id; random by default.")
 @click.option("--queue", "-q", default=DEFAULT_QUEUE, show_default=True)
 @click.option("--version", default=1, show_default=True, help="Version of the workflow.")
@@ -59,7 +58,7 @@ def json_argument(text: str) -> Any:
 async def start(
     workflow: str,
     arguments: tuple[str, ...],
-    url: str,
+    place: Place,
     instance_id: str | None,
     queue: str,
     version: int,
@@ -71,47 +70,44 @@ async def start(
     perdure start checkout '{"net": 100, "tax": 19}' --id order-17
     """
     values = [json_argument(text) for text in arguments]
-    async with connect(url) as backend:
-        client = Client(backend)
-        handle = await client.start_by_name(
-            workflow, json.dumps(values).encode(), id=instance_id, version=version, queue=queue
-        )
+    async with place.desk() as desk:
+        started = await desk.start(workflow, values, id=instance_id, version=version, queue=queue)
         if wait:
-            return await _print_result(handle, None, as_json=as_json)
-        data = {"id": handle.id, "run_id": handle.run_id}
-        click.echo(json.dumps(data) if as_json else handle.id)
+            return await _print_result(desk, started["id"], None, as_json=as_json)
+        click.echo(json.dumps(started) if as_json else started["id"])
     return None
 
 
 @click.command()
 @click.argument("instance_id", metavar="ID")
-@backend_option
+@place_options
 @click.option("--timeout", default=None, type=float, help="Seconds to wait; for ever by default.")
 @json_option
 @run_async
-async def result(instance_id: str, url: str, timeout: float | None, as_json: bool) -> int | None:
+async def result(
+    instance_id: str, place: Place, timeout: float | None, as_json: bool
+) -> int | None:
     """Wait for an instance and print its result as JSON. Exits with 1 if it has none."""
-    async with connect(url) as backend:
-        handle = Client(backend).handle_by_id(instance_id)
-        return await _print_result(handle, timeout, as_json=as_json)
+    async with place.desk() as desk:
+        return await _print_result(desk, instance_id, timeout, as_json=as_json)
 
 
-async def _print_result(handle: Handle[Any], timeout: float | None, *, as_json: bool) -> int:
-    try:
-        value = await handle.result(timeout)
-    except WorkflowError as error:
+async def _print_result(
+    desk: AnyDesk, instance_id: str, timeout: float | None, *, as_json: bool
+) -> int:
+    data = await desk.result(instance_id, timeout)
+    failure = data.get("failure")
+    if failure is not None:
         if as_json:
-            from ._render import failure_data
-
-            click.echo(json.dumps({"id": handle.id, "failure": failure_data(error.failure)}))
-        click.secho(f"Error: {error}", fg="red", err=True)
+            click.echo(json.dumps(data))
+        click.secho(f"Error: {data['error']}", fg="red", err=True)
         return 1
-    click.echo(json.dumps({"id": handle.id, "result": value} if as_json else value))
+    click.echo(json.dumps(data if as_json else data["result"]))
     return 0
 
 
 @click.command("list")
-@backend_option
+@place_options
 @click.option("--state", "states", multiple=True, type=click.Choice(_STATES))
 @click.option("--workflow", default=None, help="Only this workflow.")
 @click.option("--prefix", default=None, help="Only ids that start so.")
@@ -123,7 +119,7 @@ async def _print_result(handle: Handle[Any], timeout: float | None, *, as_json: 
 @json_option
 @run_async
 async def list_(
-    url: str,
+    place: Place,
     states: tuple[str, ...],
     workflow: str | None,
     prefix: str | None,
@@ -146,23 +142,25 @@ async def list_(
         started_before=_microseconds(before),
         all_runs=all_runs,
     )
-    async with connect(url) as backend:
-        records: list[InstanceRecord] = []
-        more = False
-        async for record in Client(backend).list(chosen, page_size=min(limit or 500, 500)):
-            if limit and len(records) >= limit:
-                more = True
+    records: list[Data] = []
+    after: str | None = None
+    async with place.desk() as desk:
+        while True:
+            left = limit - len(records) if limit else 500
+            page = await desk.instances(chosen, after, min(left, 500))
+            records += page["instances"]
+            after = page["after"]
+            if after is None or (limit and len(records) >= limit):
                 break
-            records.append(record)
     if as_json:
-        click.echo(json.dumps([_render.instance_data(record) for record in records]))
+        click.echo(json.dumps(records))
         return
     out = _render.console()
     if not records:
         out.print("no instances")
         return
     out.print(_render.instances_table(records))
-    if more:
+    if after is not None:
         out.print(f"… more than {limit}; see --limit and the filters")
 
 
@@ -172,30 +170,32 @@ def _microseconds(when: datetime | None) -> int | None:
 
 @click.command()
 @click.argument("instance_id", metavar="ID")
-@backend_option
+@place_options
 @click.option("--history/--no-history", "with_history", default=True, help="Show the history too.")
 @json_option
 @run_async
-async def show(instance_id: str, url: str, with_history: bool, as_json: bool) -> None:
+async def show(instance_id: str, place: Place, with_history: bool, as_json: bool) -> None:
     """Show an instance: state, input, result or error, pending work, history."""
     from . import _render
 
-    async with connect(url) as backend:
-        client = Client(backend)
-        handle = client.handle_by_id(instance_id)
-        record, pending = await handle.describe(), await handle.pending()
-        missing = await client.unoffered(record, pending)
-        turns = [turn async for turn in handle.history()] if with_history else []
+    async with place.desk() as desk:
+        data = await desk.instance(instance_id)
+        turns: list[Data] = []
+        after: int | None = 0
+        while with_history and after is not None:
+            page = await desk.history(instance_id, data["run_id"], after, 500)
+            turns += page["turns"]
+            after = page["after"]
+            if page["unreadable"]:
+                raise NewerHistoryError(page["unreadable"])
     if as_json:
-        data = _render.instance_data(record)
-        data["pending"] = {**_render.pending_data(pending), "unoffered": missing}
         if with_history:
-            data["history"] = [_render.turn_data(turn) for turn in turns]
+            data["history"] = turns
         click.echo(json.dumps(data))
         return
     out = _render.console()
-    _render.show_instance(out, record, pending)
-    for line in missing:
+    _render.show_instance(out, data)
+    for line in data["pending"]["unoffered"]:
         out.print(f"[yellow]{escape(line)}[/]")
     if with_history:
         out.print("\n[bold]history[/]")
@@ -206,63 +206,55 @@ async def show(instance_id: str, url: str, with_history: bool, as_json: bool) ->
 @click.argument("instance_id", metavar="ID")
 @click.argument("name")
 @click.argument("payload", default="null", metavar="[JSON]")
-@backend_option
+@place_options
 @click.option("--request-id", default=None, help="A repeat with the same id is accepted once.")
 @json_option
 @run_async
 async def signal(
-    instance_id: str, name: str, payload: str, url: str, request_id: str | None, as_json: bool
+    instance_id: str, name: str, payload: str, place: Place, request_id: str | None, as_json: bool
 ) -> None:
     """Send a signal with a JSON payload to an instance."""
-    untyped: Signal[Any] = Signal(name, Any)
-    async with connect(url) as backend:
-        handle = Client(backend).handle_by_id(instance_id)
-        await handle.signal(untyped, json_argument(payload), request_id=request_id)
-    click.echo(json.dumps({"id": instance_id, "accepted": True}) if as_json else "accepted")
+    async with place.desk() as desk:
+        done = await desk.signal(instance_id, name, json_argument(payload), request_id=request_id)
+    click.echo(json.dumps(done) if as_json else "accepted")
 
 
 @click.command()
-@backend_option
+@place_options
 @json_option
 @run_async
-async def workers(url: str, as_json: bool) -> None:
+async def workers(place: Place, as_json: bool) -> None:
     """List the workers that run, and what they offer."""
     from . import _render
 
-    async with connect(url) as backend:
-        sessions = await Client(backend).workers()
+    async with place.desk() as desk:
+        sessions = await desk.workers()
     if as_json:
-        click.echo(json.dumps([_render.session_data(session) for session in sessions]))
+        click.echo(json.dumps(sessions))
         return
     out = _render.console()
     out.print(_render.sessions_table(sessions) if sessions else "no workers")
 
 
-Act = Callable[[Handle[Any], str], Awaitable[None]]
-
-_STEERING: Final[tuple[tuple[str, str, Act], ...]] = (
-    ("cancel", "Ask an instance to cancel; its code may clean up.", lambda h, r: h.cancel(r)),
-    (
-        "terminate",
-        "End an instance at once, without its code.",
-        lambda h, r: h.terminate(r or "terminated from the command line"),
-    ),
-    ("suspend", "Halt an instance; messages gather.", lambda h, r: h.suspend(r)),
-    ("resume", "Let a suspended instance go on.", lambda h, _: h.resume()),
-    ("unpark", "Let a parked instance be tried again.", lambda h, _: h.unpark()),
-    ("remove", "Remove a finished instance and its history.", lambda h, _: h.remove()),
+_STEERING: Final = (
+    ("cancel", "Ask an instance to cancel; its code may clean up."),
+    ("terminate", "End an instance at once, without its code."),
+    ("suspend", "Halt an instance; messages gather."),
+    ("resume", "Let a suspended instance go on."),
+    ("unpark", "Let a parked instance be tried again."),
+    ("remove", "Remove a finished instance and its history."),
 )
 
 
-def _steering(name: str, text: str, act: Act) -> click.Command:
-    async def command(instance_id: str, url: str, reason: str, as_json: bool) -> None:
-        async with connect(url) as backend:
-            handle = Client(backend).handle_by_id(instance_id)
-            await act(handle, reason)
-            state = "removed" if name == "remove" else await handle.state()
-        click.echo(json.dumps({"id": instance_id, "state": state}) if as_json else state)
+def _steering(name: str, text: str) -> click.Command:
+    async def command(instance_id: str, place: Place, reason: str, as_json: bool) -> None:
+        if name == "terminate" and not reason:
+            reason = "terminated from the command line"
+        async with place.desk() as desk:
+            done = await desk.act(name, instance_id, reason)
+        click.echo(json.dumps(done) if as_json else done["state"])
 
     decorated = json_option(run_async(command))
     decorated = click.option("--reason", default="", help="Recorded with the action.")(decorated)
-    decorated = click.argument("instance_id", metavar="ID")(backend_option(decorated))
+    decorated = click.argument("instance_id", metavar="ID")(place_options(decorated))
     return click.command(name, help=text)(decorated)

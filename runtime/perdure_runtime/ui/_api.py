@@ -216,7 +216,7 @@ async def _start(request: Request) -> Any:
     desk = await desk_of(request, user_of(request))
     started = await desk.start(
         _text(data, "workflow", None),
-        cast("list[Any]", arguments),
+        list(arguments),  # pyright: ignore[reportUnknownArgumentType]
         id=data.get("id"),
         version=version,
         queue=_text(data, "queue", "default"),

@@ -73,7 +73,7 @@ def field_of(
     resolved, nullable = _resolve(schema, known)
     required = required and not nullable
     field = Field(name, label, "json", required, help=str(resolved.get("description", "")))
-    if "default" in schema:
+    if schema.get("default") is not None:
         field.value = _text(schema["default"])
     options = resolved.get("enum")
     kind = _SIMPLE.get(str(resolved.get("type")))

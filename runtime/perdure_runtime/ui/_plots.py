@@ -100,7 +100,7 @@ def timeline(rows: Sequence[Data], now: int) -> Data | None:
                 row["to"] is None,
             )
         )
-    ticks = [(x(at), _short(at, span)) for at in _ticks(first, last)]
+    ticks = [(x(at), _short(at, span), at // 1000) for at in _ticks(first, last)]
     return {
         "rows": drawn,
         "ticks": ticks,

@@ -20,6 +20,20 @@
       const format = when.toDateString() === today ? sameDay : otherDay;
       element.textContent = format.format(when);
     }
+    const ticks = Array.from(where.querySelectorAll("text[data-at]"));
+    if (ticks.length > 1) {
+      const span = ticks[ticks.length - 1].dataset.at - ticks[0].dataset.at;
+      const options = span < 86400000 ? { timeStyle: "medium" } : { dateStyle: "short", timeStyle: "short" };
+      const format = new Intl.DateTimeFormat(undefined, options);
+      const fine = new Intl.DateTimeFormat(undefined, {
+        hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 2,
+      });
+      for (const tick of ticks) {
+        tick.textContent = (span < 10000 ? fine : format).format(new Date(Number(tick.dataset.at)));
+      }
+      const zone = where.querySelector("#zone");
+      if (zone) zone.textContent = "times in your zone";
+    }
     for (const element of where.querySelectorAll(".copy[hidden]")) element.hidden = false;
     const all = where.querySelector("#all");
     if (all) all.hidden = false;
