@@ -349,15 +349,15 @@ class Desk:
     ) -> Data:
         """Starts an instance by the workflow's name."""
 
-        async def act() -> Handle[Any]:
+        async def act() -> Data:
             payload = json.dumps(list(arguments), separators=(",", ":")).encode()
-            return await self._client.start_by_name(
+            handle = await self._client.start_by_name(
                 workflow, payload, id=id or None, version=version, queue=queue
             )
+            return {"id": handle.id, "run_id": handle.run_id}
 
         details = f"workflow {workflow} version {version} on {queue}"
-        handle = await self._audited("start", id or "", act, reason, details)
-        return {"id": handle.id, "run_id": handle.run_id}
+        return await self._audited("start", id or "", act, reason, details, lambda d: d["id"])
 
     async def signal(
         self,
@@ -445,8 +445,13 @@ class Desk:
         act: Callable[[], Awaitable[T]],
         reason: str,
         details: str,
+        named: Callable[[T], str] | None = None,
     ) -> T:
-        """Does something that is written down before and after."""
+        """Does something that is written down before and after.
+
+        Args:
+            named: the instance, where that is known only afterwards.
+        """
         if instance_id:
             check_id(instance_id)
         entry = Entry(
@@ -467,8 +472,8 @@ class Desk:
                 await self._audit.write(entry, key)
             raise
         entry.outcome = "done"
-        if action == "start" and isinstance(result, Handle):
-            entry.instance_id = result.id
+        if named is not None:
+            entry.instance_id = named(result)
         await self._audit.write(entry, key)
         return result
 

@@ -12,10 +12,10 @@ import hashlib
 import inspect
 from collections.abc import Iterator
 from types import CodeType, FunctionType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
-from perdure import Activity, Signal, Update, Workflow
+from perdure import Signal, Update, Workflow
 from perdure.extension import AnyQuery
 from perdure_backends import Documents
 from perdure_backends.records import Document
@@ -106,9 +106,9 @@ def _default(value: Any) -> Schema:
 
 def schema_of(annotation: Any) -> Schema:
     """The JSON Schema of a type; an empty one where it has none."""
-    model = getattr(annotation, "model_json_schema", None)
+    model: Any = getattr(annotation, "model_json_schema", None)
     try:
-        found: Schema = model() if callable(model) else msgspec.json.schema(annotation)
+        found: Schema = msgspec.json.schema(annotation) if model is None else model()
     except Exception:  # a type of somebody's own, or one with a hook
         return {}
     return found
@@ -133,17 +133,22 @@ def _visit(function: Any, found: dict[int, Message], seen: set[int], depth: int)
     names: dict[str, Any] = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
     for name in _names(code):
         value = names.get(name)
-        if isinstance(value, (Signal, AnyQuery, Update)):
-            found.setdefault(id(value), value)
+        message = _message(value)
+        if message is not None:
+            found.setdefault(id(message), message)
         elif isinstance(value, FunctionType) and value.__module__ == function.__module__:
             _visit(value, found, seen, depth + 1)
         elif inspect.ismodule(value):
             for attribute in _names(code):
-                message = vars(value).get(attribute)
-                if isinstance(message, (Signal, AnyQuery, Update)):
+                message = _message(vars(value).get(attribute))
+                if message is not None:
                     found.setdefault(id(message), message)
-        elif isinstance(value, (Activity, Workflow)):
-            continue  # its own messages are its own
+
+
+def _message(value: Any) -> Message | None:
+    if not isinstance(value, (Signal, AnyQuery, Update)):
+        return None
+    return cast("Message", value)  # type: ignore[redundant-cast]  # pyright does not know the rest
 
 
 def _names(code: CodeType) -> Iterator[str]:

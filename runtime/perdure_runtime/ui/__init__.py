@@ -13,18 +13,15 @@ PYTEST_DONT_REWRITE
 """
 
 try:
-    import jinja2 as _  # noqa: F401
-    import starlette as _s  # noqa: F401
+    from ._access import Access as Access
+    from ._access import Proxy as Proxy
+    from ._access import User as User
+    from ._access import hash_password as hash_password
+    from ._access import read_access as read_access
+    from ._app import create_app as create_app
 except ImportError as _error:
     from perdure import UsageError
 
     raise UsageError("the web page needs more: pip install 'perdure[ui]'") from _error
-
-from ._access import Access as Access
-from ._access import Proxy as Proxy
-from ._access import User as User
-from ._access import hash_password as hash_password
-from ._access import read_access as read_access
-from ._app import create_app as create_app
 
 __all__ = ["Access", "Proxy", "User", "create_app", "hash_password", "read_access"]

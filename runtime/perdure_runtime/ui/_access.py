@@ -366,4 +366,4 @@ def _user(name: str, entry: dict[str, Any], path: str | Path) -> User:
     payloads = entry.get("payloads", True)
     if not isinstance(payloads, bool):
         raise UsageError(f"{path}: {name}: payloads is true or false")
-    return User(name, cast("Role", role), payloads)
+    return User(name, role, payloads)

@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, cast
 
 import msgspec
@@ -154,11 +154,11 @@ async def _export(request: Request) -> Any:
     return await export_response(desk.export(_id(request), _run(request)))
 
 
-async def export_response(lines: Any) -> Response:
+async def export_response(lines: AsyncIterator[str]) -> Response:
     """JSON lines as they are read; what is wrong with the first is an error of the answer."""
-    first: str = await anext(lines)
+    first = await anext(lines)
 
-    async def stream() -> Any:
+    async def stream() -> AsyncIterator[str]:
         yield first
         async for text in lines:
             yield text

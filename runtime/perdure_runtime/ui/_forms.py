@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from .._schemas import Parameter, Schema
 
@@ -79,7 +79,7 @@ def field_of(
     kind = _SIMPLE.get(str(resolved.get("type")))
     if isinstance(options, list):
         field.kind = "select"
-        field.options = [_text(option) for option in options]
+        field.options = [_text(option) for option in cast("list[Any]", options)]  # type: ignore[redundant-cast]
     elif kind is not None:
         field.kind = kind
     elif resolved.get("type") == "object" and resolved.get("properties") and depth < _DEEPEST:

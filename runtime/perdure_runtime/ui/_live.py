@@ -26,6 +26,7 @@ _SLOW_LOOK: Final = 3.0
 _PING: Final = 15.0
 _STREAMS: Final = 200
 _LONGEST: Final = 3600.0
+_TROUBLE: Final = "trouble"
 
 
 class Streams:
@@ -60,11 +61,10 @@ async def _stream(request: Request, desk: Desk) -> AsyncIterator[str]:
         while loop.time() - began < _LONGEST:
             try:
                 mark = await _mark(request, desk)
-                event = "change" if mark != seen else ""
             except (PerdureError, RefusedError, TimeoutError):
-                mark, event = "trouble", "trouble" if seen != "trouble" else ""
-            if event and (seen is not None or event == "trouble"):
-                yield f"event: {event}\ndata: {mark}\n\n"
+                mark = _TROUBLE
+            if mark != seen and (seen is not None or mark == _TROUBLE):
+                yield f"event: {'trouble' if mark == _TROUBLE else 'change'}\ndata: {mark}\n\n"
                 spoke = loop.time()
             elif loop.time() - spoke > _PING:
                 yield ": still here\n\n"

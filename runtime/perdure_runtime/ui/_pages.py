@@ -70,6 +70,10 @@ def _words(state: str) -> str:
     return state.replace("_", " ")
 
 
+def _seconds(seconds: float) -> str:
+    return _plots.duration(seconds * 1e6)
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -83,7 +87,7 @@ def _environment() -> jinja2.Environment:
         brief=_brief,
         iso=_iso,
         words=_words,
-        duration=lambda seconds: _plots.duration(seconds * 1e6),
+        duration=_seconds,
     )
     return environment
 
@@ -113,9 +117,12 @@ def render(request: Request, name: str, status: int = 200, /, **values: Any) -> 
         text = urlencode(chosen, doseq=True)
         return f"{root}{path}{'?' if text else ''}{text}"
 
+    def static(path: str) -> str:
+        return f"{root}/static/{path}?v={_STAMP}"
+
     html = _TEMPLATES.get_template(name).render(
         url=url,
-        static=lambda path: f"{root}/static/{path}?v={_STAMP}",
+        static=static,
         user=user,
         operates=user is not None and user.operates and not settings.read_only,
         csrf="" if user is None else settings.access.form_token(request, user),
