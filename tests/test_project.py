@@ -14,7 +14,9 @@ import perdure.extension
 import perdure_backends
 import perdure_backends.conformance
 import perdure_runtime
+import perdure_runtime.otel
 import perdure_runtime.testing
+import perdure_runtime.ui
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -29,10 +31,18 @@ PUBLIC = [
     perdure_backends,
     perdure_backends.conformance,
     perdure_runtime,
+    perdure_runtime.otel,
     perdure_runtime.testing,
+    perdure_runtime.ui,
 ]
 
-DOCUMENTED = [perdure, perdure_runtime, perdure_runtime.testing]
+DOCUMENTED = [
+    perdure,
+    perdure_runtime,
+    perdure_runtime.otel,
+    perdure_runtime.testing,
+    perdure_runtime.ui,
+]
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)

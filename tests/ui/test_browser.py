@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from browsing import Watched
+from browsing import Watched, browser
 from perdure_runtime import Client
 from playwright.sync_api import Browser, Page, expect
 from serving import BLIND, OPERATOR, VIEWER, Served, served
@@ -18,6 +19,12 @@ from shop import Order, approval, checkout, retries, stuck
 from stores import store_url
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Generator[Browser]:
+    with browser() as started:
+        yield started
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -223,6 +230,58 @@ def test_each_role(chrome: Browser, page: Served) -> None:
         context.close()
 
 
+def fill(path: Path, count: int) -> None:
+    """Puts finished instances into a store's file, as if each had run."""
+    from perdure_backends import history as h
+
+    started = h.encode_event(h.WorkflowStarted("checkout", 1, "default", b'[{"item":"tea"}]', 7))
+    columns = "serial, run_id, instance_id, request_id, workflow, version, queue, status"
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            f"INSERT INTO runs ({columns}, started_at, finished_at, turn, parent_close) "
+            "VALUES (?, ?, ?, ?, 'checkout', 1, 'default', ?, ?, ?, 3, 'abandon')",
+            (
+                (
+                    *(n, f"run-{n}", f"order-{n:06}", f"request-{n}"),
+                    *("failed" if n % 1000 == 0 else "completed", n * 1000, n * 1000 + 500),
+                )
+                for n in range(1, count + 1)
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO starts VALUES (?, ?)", ((n, started) for n in range(1, count + 1))
+        )
+    connection.close()
+
+
+def test_a_hundred_thousand_instances(chrome: Browser, tmp_path: Path) -> None:
+    url = store_url("sqlite", tmp_path)
+    with served(url, worker=False):
+        pass
+    fill(tmp_path / "store.db", 100_000)
+    with served(url, worker=False) as page, looking(chrome, page) as tab:
+        view = tab.page
+        expect(view.locator(".card.completed b")).to_have_text("10,000+")
+        expect(view.locator(".card.failed b")).to_have_text("100")
+        tab.go("/instances")
+        rows = view.locator("table.rows tbody th a")
+        expect(rows).to_have_count(50)
+        expect(rows.first).to_have_text("order-100000")
+        # A page stays what it is while instances come.
+        start(page, checkout.options(id="new"), Order("tea"))
+        view.get_by_role("link", name="Older »").click()
+        expect(rows.first).to_have_text("order-099950")
+        view.get_by_role("link", name="Older »").click()
+        expect(rows.first).to_have_text("order-099900")
+        view.get_by_role("link", name="« Newest").click()
+        expect(rows.first).to_have_text("new")
+        tab.go("/instances?state=failed&limit=100")
+        expect(rows).to_have_count(100)
+        expect(rows.last).to_have_text("order-001000")
+        tab.go("/instances?prefix=order-0000")
+        expect(rows.first).to_have_text("order-000099")
+
+
 def test_hostile_payloads(chrome: Browser, tmp_path: Path) -> None:
     with served(store_url("sqlite", tmp_path)) as page:
         start(page, checkout.options(id=EVIL), Order(EVIL, note=EVIL))
@@ -261,7 +320,7 @@ def test_everybody_can_use_it(chrome: Browser, tmp_path: Path) -> None:
         start(page, checkout.options(id="yacht-1"), Order("yacht", net=900))
         start(page, stuck.options(id="stuck-1"))
         for scheme, width in (("light", 1200), ("dark", 390)):
-            options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+            options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
             with looking(chrome, page, **options) as tab:
                 for name, path in PAGES.items():
                     view = tab.go(path)
