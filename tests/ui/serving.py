@@ -46,6 +46,22 @@ def asking(app: Any, token: str | None = OPERATOR, **more: Any) -> httpx.AsyncCl
     )
 
 
+@asynccontextmanager
+async def alive(app: Any) -> AsyncGenerator[None]:
+    """Begins and ends an app, as a server does."""
+    asked: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    running = asyncio.create_task(app({"type": "lifespan"}, asked.get, said.put))
+    for moment in ("startup", "shutdown"):
+        await asked.put({"type": f"lifespan.{moment}"})
+        answer = await said.get()
+        if answer["type"] != f"lifespan.{moment}.complete":
+            raise RuntimeError(answer)
+        if moment == "startup":
+            yield
+    await running
+
+
 class Shop:
     """A store with a worker, and its page."""
 

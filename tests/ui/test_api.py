@@ -16,7 +16,7 @@ from perdure_backends.memory import MemoryBackend
 from perdure_backends.sqlite import SqliteBackend
 from perdure_runtime import Client, read_histories
 from perdure_runtime.ui import create_app
-from serving import BLIND, OPERATOR, VIEWER, Shop, access, asking, served, shop, until
+from serving import BLIND, OPERATOR, VIEWER, Shop, access, alive, asking, served, shop, until
 from shop import Order, checkout, count, retries, stuck
 
 
@@ -352,7 +352,7 @@ def test_a_store_that_can_not_be_opened_is_tried_again(tmp_path: Path) -> None:
     async def main() -> None:
         folder = tmp_path / "later"
         app = create_app(f"sqlite:///{folder}/x.db", access=access())
-        async with asking(app) as ask:
+        async with alive(app), asking(app) as ask:
             answer = await ask.get("/")
             assert answer.status_code == 503
             folder.mkdir()
