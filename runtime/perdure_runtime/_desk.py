@@ -55,6 +55,8 @@ Redact = Callable[[Any, str], Any]
 MOST: Final = 10_000
 _TREE: Final = 200
 _TREE_DEPTH: Final = 8
+_TREE_TURNS: Final = 2000
+"""Children that a run started later than that are not looked for."""
 _STATES: Final = (*(status.value for status in Status), "suspended", "parked")
 
 ACTIONS: Final = ("cancel", "terminate", "suspend", "resume", "unpark", "remove")
@@ -89,6 +91,10 @@ class Sight:
         except PayloadError as error:
             return {"unreadable": str(error)}
         return value if self._redact is None else self._redact(value, what)
+
+
+def _left_out(payload: bytes, what: str) -> None:
+    """For where payloads are not asked for."""
 
 
 class Desk:
@@ -138,9 +144,18 @@ class Desk:
         return data
 
     async def instances(
-        self, chosen: ListFilter, after: str | None = None, limit: int = 50
+        self,
+        chosen: ListFilter,
+        after: str | None = None,
+        limit: int = 50,
+        *,
+        payloads: bool = True,
     ) -> Data:
-        """A page of instances, the newest first."""
+        """A page of instances, the newest first.
+
+        Args:
+            payloads: with inputs, results and published states, which may be large.
+        """
         for state in chosen.states:
             if state not in _STATES:
                 raise UsageError(f"there is no state {state!r}; there are {', '.join(_STATES)}")
@@ -151,8 +166,9 @@ class Desk:
             page = await lister(chosen, after, limit)
         except ValueError:
             raise UsageError("the page to go on from is not one of this store's") from None
+        show = self._sight if payloads else _left_out
         return {
-            "instances": [instance_data(record, self._sight) for record in page.instances],
+            "instances": [instance_data(record, show) for record in page.instances],
             "after": page.after,
         }
 
@@ -254,6 +270,9 @@ class Desk:
                 for event in turn.events:
                     if isinstance(event, h.ChildScheduled):
                         ids[event.instance_id] = None
+                if turn.number >= _TREE_TURNS:
+                    node["more"] = record.turn > turn.number
+                    break
         except h.NewerHistoryError:
             node["unreadable"] = True
         for one in ids:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
-from perdure import BackendUnavailableError, DataConverter
+from perdure import BackendUnavailableError, DataConverter, workflow
 from perdure_backends.memory import MemoryBackend
 from perdure_backends.sqlite import SqliteBackend
-from perdure_runtime import Client, read_histories
+from perdure_runtime import Client, Worker, read_histories
 from perdure_runtime.ui import create_app
 from serving import BLIND, OPERATOR, VIEWER, Shop, access, alive, asking, served, shop, until
-from shop import Order, checkout, count, retries, stuck
+from shop import ACTIVITIES, WORKFLOWS, Order, checkout, count, reserve, retries, stuck, waits
 
 
 async def settled(place: Shop, instance_id: str, state: str) -> dict[str, Any]:
@@ -225,6 +225,90 @@ def test_the_description_is_openapi_and_complete() -> None:
                 (path, method) for path, item in document["paths"].items() for method in item
             }
             assert described == served_paths
+
+    asyncio.run(main())
+
+
+def test_code_that_does_not_fit_is_shown_beside_the_history() -> None:
+    async def main() -> None:
+        backend = MemoryBackend()
+        async with Worker(backend, workflows=[waits], build="old"):
+            handle = await Client(backend).start(waits.options(id="w"), 30)
+
+            async def asleep() -> bool:
+                return bool((await handle.pending()).timers)
+
+            await until(asleep)
+
+        @workflow(name="waits")
+        async def changed(days: int) -> None:
+            await reserve("time")
+
+        async with Worker(backend, workflows=[changed], activities=[reserve], build="new"):
+            await handle.cancel("wake up")
+
+            async def parked() -> bool:
+                return await handle.state() == "parked"
+
+            await until(parked)
+        async with shop(backend, worker=False) as place, place.as_(VIEWER) as ask:
+            data = (await ask.get("/api/instance", params={"id": "w"})).json()["parked"]
+            assert data["reason"] == "mismatch"
+            assert "timer" in data["details"]["expected"]
+            assert "reserve" in data["details"]["actual"]
+            page = (await ask.get("/instance", params={"id": "w"})).text
+            assert "The history expects" in page
+            assert "then at ui/shop.py:" in page
+            assert "test_api.py:" in page
+
+    asyncio.run(main())
+
+
+def test_replays_are_on_the_timeline() -> None:
+    async def main() -> None:
+        backend = MemoryBackend()
+        async with Worker(backend, workflows=WORKFLOWS, activities=ACTIVITIES, cache_size=0):
+            await Client(backend).run(checkout.options(id="x"), Order("tea", express=True))
+        async with shop(backend, worker=False) as place, place.as_(VIEWER) as ask:
+            rows = (await ask.get("/api/instance/timeline", params={"id": "x"})).json()["rows"]
+            kinds = [row["kind"] for row in rows]
+            assert kinds.count("replay") >= 3
+            assert kinds[0] == "start"
+            assert kinds[-1] == "end"
+
+    asyncio.run(main())
+
+
+def test_large_payloads_are_cut_on_the_page() -> None:
+    async def main() -> None:
+        async with shop(worker=False) as place, place.as_(VIEWER) as ask:
+            await place.client.start(checkout.options(id="x"), Order("tea" * 300_000))
+            page = await ask.get("/instance", params={"id": "x"})
+            assert len(page.content) < 100_000
+            assert "more characters" in page.text
+            assert len((await ask.get("/instances")).content) < 100_000
+            whole = (await ask.get("/api/instance", params={"id": "x"})).json()
+            assert len(whole["input"][0]["item"]) == 900_000
+
+    asyncio.run(main())
+
+
+def test_without_starlette_around_it() -> None:
+    """As another server, or Django, hands on what is below a path."""
+
+    async def main() -> None:
+        page = create_app(MemoryBackend(), access=access())
+
+        async def whole(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and scope["path"].startswith("/perdure/"):
+                await page({**scope, "root_path": "/perdure"}, receive, send)
+
+        async with asking(whole) as ask:
+            answer = await ask.get("/perdure/instances")
+            assert answer.status_code == 200
+            assert 'href="/perdure/audit"' in answer.text
+            assert (await ask.get("/perdure/api/me")).json()["name"] == "olga"
+            assert (await ask.get("/perdure/static/app.css")).status_code == 200
 
     asyncio.run(main())
 

@@ -94,7 +94,7 @@ def test_browse_filter_and_follow(chrome: Browser, page: Served) -> None:
         utc = shown.get_attribute("title") or ""
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z", utc)
         hour = (int(utc[11:13]) + 9) % 24
-        assert f"{hour:02}:{utc[14:19]}" in shown.inner_text()
+        expect(shown).to_contain_text(f"{hour:02}:{utc[14:19]}")
         # What is being read stays as it is while the page follows.
         last = view.locator(".history details").first
         last.locator("summary").click()

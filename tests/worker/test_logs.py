@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 from perdure import ApplicationError, Retry, activity, logger, sleep, workflow
 from perdure_runtime import JsonFormatter
 from perdure_runtime.testing import SyncEnvironment
@@ -138,3 +140,29 @@ def test_a_worker_that_logs_json(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=30)
     assert (found["perdure.instance.id"], found["perdure.workflow.name"]) == ("t-1", "talks")
+
+
+def test_structlog_shows_the_fields() -> None:
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    watched = logging.getLogger("perdure.workflow")
+    watched.addHandler(handler)
+    before, watched.level = watched.level, logging.INFO
+    try:
+        with SyncEnvironment() as env:
+            env.run(says.options(id="i-1"))
+    finally:
+        watched.removeHandler(handler)
+        watched.setLevel(before)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    found = next(line for line in lines if line["event"] == "at work")
+    assert (found["activity"], found["attempt"], found["colour"]) == ("fails_once", 1, "red")
+    assert lines[0]["instance_id"] == "i-1"

@@ -84,7 +84,7 @@ async def _mark(request: Request, desk: Desk) -> str:
     elif page == "instances":
         chosen = filter_of(query, query.getlist("state"))
         limit = max(1, number(query.get("limit"), PAGE, 500))
-        data = await desk.instances(chosen, query.get("after") or None, limit)
+        data = await desk.instances(chosen, query.get("after") or None, limit, payloads=False)
         text = json.dumps([(one["run_id"], one["state"]) for one in data["instances"]])
     elif page == "overview":
         data = await desk.overview()

@@ -43,6 +43,8 @@ from ._requests import (
 _HERE: Final = Path(__file__).parent
 _HISTORY: Final = 200
 _BULK: Final = 200
+_LONGEST: Final = 20_000
+"""Characters of a payload that a page shows."""
 
 STATES: Final = (
     *("running", "parked", "suspended", "completed", "failed"),
@@ -53,7 +55,11 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if len(text) <= _LONGEST:
+        return text
+    left = len(text) - _LONGEST
+    return f"{text[:_LONGEST]}\n… {left:,} more characters: the JSON lines have all of it"
 
 
 def _brief(value: Any, longest: int = 120) -> str:
@@ -224,7 +230,8 @@ async def _instances(request: Request) -> Response:
     desk = await _desk(request)
     states = query.getlist("state")
     limit = max(1, number(query.get("limit"), PAGE, 500))
-    data = await desk.instances(filter_of(query, states), query.get("after") or None, limit)
+    chosen = filter_of(query, states)
+    data = await desk.instances(chosen, query.get("after") or None, limit, payloads=False)
     kept = {
         key: query.getlist(key) if key == "state" else query.get(key, "")
         for key in ("state", "workflow", "prefix", "queue", "since", "before", "all_runs", "limit")
