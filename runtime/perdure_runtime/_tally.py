@@ -11,9 +11,7 @@ from typing import Final
 
 import msgspec
 from perdure_backends import Documents
-from perdure_backends.records import ActivityTask, Document, TurnTask
-
-from ._telemetry import CommittedTurn, Telemetry
+from perdure_backends.records import Document, TurnCommit
 
 RATES: Final = "rates"
 """The collection. Keys are a minute since the epoch and a session."""
@@ -31,7 +29,7 @@ class Rates(msgspec.Struct, omit_defaults=True):
     attempts: int = 0
     retries: int = 0
     parks: int = 0
-    finishes: dict[str, int] = {}
+    finishes: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
     def add(self, other: Rates) -> None:
         """Adds those of another worker."""
@@ -48,8 +46,8 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Rates).decode
 
 
-class Tally(Telemetry):
-    """Counts.
+class Tally:
+    """Counts, on every worker: no clock is read for it but when they are saved.
 
     Args:
         clock: the store's time in microseconds.
@@ -58,55 +56,47 @@ class Tally(Telemetry):
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._minutes: dict[int, Rates] = {}
-        self._changed: set[int] = set()
+        self._unsaved: dict[int, Rates] = {}
+        self._now = Rates()
 
-    def _now(self) -> Rates:
-        minute = self._clock() // _MINUTE
-        self._changed.add(minute)
-        found = self._minutes.get(minute)
-        if found is None:
-            found = self._minutes[minute] = Rates()
-        return found
-
-    def turn_committed(self, turn: CommittedTurn) -> None:
-        """See :meth:`Telemetry.turn_committed`."""
-        rates = self._now()
+    def committed(self, commit: TurnCommit) -> None:
+        """A turn was committed."""
+        rates = self._now
         rates.turns += 1
-        if turn.commit.turn == 1:
+        if commit.turn == 1:
             rates.starts += 1
-        if turn.commit.finish is not None:
-            outcome = turn.commit.finish.status.value
+        if commit.finish is not None:
+            outcome = commit.finish.status.value
             rates.finishes[outcome] = rates.finishes.get(outcome, 0) + 1
 
-    def run_parked(self, task: TurnTask, reason: str) -> None:
-        """See :meth:`Telemetry.run_parked`."""
-        self._now().parks += 1
+    def parked(self) -> None:
+        """An instance was put aside."""
+        self._now.parks += 1
 
-    def attempt_ended(self, task: ActivityTask, outcome: str, seconds: float) -> None:
-        """See :meth:`Telemetry.attempt_ended`."""
-        rates = self._now()
-        rates.attempts += 1
-        rates.retries += outcome == "retried"
+    def attempted(self, *, retried: bool) -> None:
+        """An attempt has ended."""
+        self._now.attempts += 1
+        self._now.retries += retried
 
     async def save(self, store: Documents, session_id: str) -> None:
-        """Writes what has changed, and forgets what is old."""
+        """Writes what was counted since the last time as this minute's; forgets what is old."""
         minute = self._clock() // _MINUTE
-        changed, self._changed = self._changed, set()
-        if not changed:
+        if self._now != Rates():
+            self._minutes.setdefault(minute, Rates()).add(self._now)
+            self._unsaved[minute] = self._minutes[minute]
+            self._now = Rates()
+        if not self._unsaved:
             return
-        try:
-            await store.put_documents(
-                [
-                    Document(RATES, f"{one:012d}-{session_id}", _encode(self._minutes[one]))
-                    for one in sorted(changed)
-                ]
-            )
-        except BaseException:
-            self._changed |= changed
-            raise
-        for one in [one for one in self._minutes if one < minute - 1]:
-            if one not in self._changed:
-                del self._minutes[one]
+        saved = dict(self._unsaved)
+        await store.put_documents(
+            [
+                Document(RATES, f"{one:012d}-{session_id}", _encode(rates))
+                for one, rates in saved.items()
+            ]
+        )
+        for one in saved:
+            del self._unsaved[one]
+        self._minutes = {one: rates for one, rates in self._minutes.items() if one >= minute}
         if minute % 10 == 0:
             await store.clear_documents(RATES, f"{minute - _KEPT:012d}")
 

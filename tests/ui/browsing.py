@@ -44,7 +44,7 @@ class Watched:
         self.page: Page = context.new_page()
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(20_000)
         self.page.goto(f"{url}/login?token={token}")
 
     def _said(self, message: ConsoleMessage) -> None:

@@ -21,6 +21,9 @@ from stores import store_url
 EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
 
 
+expect.set_options(timeout=20_000)  # beside the rest of the suite, on two cores
+
+
 @pytest.fixture(scope="module")
 def chrome() -> Generator[Browser]:
     with browser() as started:
@@ -73,8 +76,8 @@ def test_browse_filter_and_follow(chrome: Browser, page: Served) -> None:
         view = tab.page
         expect(view).to_have_title("Overview · Perdure")
         # It follows by itself: nothing is loaded anew by hand.
-        expect(view.locator(".card.failed b")).to_have_text("1", timeout=15_000)
-        expect(view.locator(".card.parked b")).to_have_text("1", timeout=15_000)
+        expect(view.locator(".card.failed b")).to_have_text("1")
+        expect(view.locator(".card.parked b")).to_have_text("1")
         expect(view.locator("#live")).to_contain_text(re.compile("live|updated"))
         expect(view.get_by_role("rowheader").first).to_contain_text(":")
         view.locator(".card.failed").click()
@@ -105,7 +108,7 @@ def test_browse_filter_and_follow(chrome: Browser, page: Served) -> None:
             await Client(page.backend).handle_by_id("tea-1").signal(approval, "bo")
 
         page.run(approve())
-        expect(view.locator(".title .state")).to_have_text("completed", timeout=15_000)
+        expect(view.locator(".title .state")).to_have_text("completed")
         assert last.get_attribute("open") is not None
         assert marked is not None
         assert marked.is_visible()
@@ -159,7 +162,7 @@ def test_each_action(chrome: Browser, page: Served) -> None:
         view.get_by_role("button", name="Send").click()
         expect(view.locator(".notice.good")).to_contain_text("Accepted")
         tab.go("/instance?id=x")
-        expect(view.locator(".title .state")).to_have_text("completed", timeout=15_000)
+        expect(view.locator(".title .state")).to_have_text("completed")
         expect(view.locator("#result + pre")).to_have_text('"approved by ann"')
         with view.expect_download() as download:
             view.get_by_role("link", name="history as JSON lines").click()
@@ -344,7 +347,7 @@ def test_without_a_worker_and_with_a_store_that_is_gone(chrome: Browser, tmp_pat
             tab.go("/instances")
             expect(view.get_by_text("There are no instances so far.")).to_be_visible()
             start(page, checkout.options(id="x"), Order("tea"))
-            expect(view.locator("table.rows tbody tr")).to_have_count(1, timeout=15_000)
+            expect(view.locator("table.rows tbody tr")).to_have_count(1)
             tab.go("/instance?id=x")
             expect(view.get_by_text("no worker offers workflow")).to_be_visible()
             expect(view.get_by_text("No turn was committed so far")).to_be_visible()

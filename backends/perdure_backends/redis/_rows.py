@@ -33,6 +33,10 @@ Place = tuple[str, str, str]
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _PARK: Final = RUN["park"]
+_SERIAL: Final = RUN["serial"]
+_STARTED: Final = RUN["started_at"]
+_STATUS: Final = RUN["status"]
+_SUSPENDED: Final = RUN["suspended"]
 _POLICY: Final = ACTIVITY["policy"]
 
 
@@ -73,7 +77,7 @@ def run_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:
     found: dict[Place, Any] = {}
     state = state_of(row)
     if state != "completed":
-        found["Z", f"{keys.in_state}{state}", f"{int(member):016d}"] = row[RUN["started_at"]]
+        found["Z", f"{keys.in_state}{state}", f"{row[_SERIAL]:016d}"] = row[_STARTED]
     if row[RUN["current_of"]] is not None:
         found["H", keys.current, row[RUN["current_of"]]] = member
     if ready_at is not None:
@@ -95,11 +99,11 @@ def run_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:
 
 def state_of(row: Sequence[Any]) -> str:
     """A run's state in a word, as :attr:`InstanceRecord.state`."""
-    status: str = row[RUN["status"]]
+    status: str = row[_STATUS]
     if status == "running":
-        if row[RUN["suspended"]]:
+        if row[_SUSPENDED]:
             return "suspended"
-        if row[RUN["park"]] is not None:
+        if row[_PARK] is not None:
             return "parked"
     return status
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Container, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Container, Coroutine, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 from perdure import ApplicationError, CompletesLater, Duration, Failure, Middleware, UsageError
@@ -31,6 +31,7 @@ from .._core import Scheduled
 from .._durations import as_seconds
 from .._registry import Registry
 from .._services import Services
+from .._tally import Tally
 from .._telemetry import NOBODY, Telemetry
 from ._clock import StoreClock
 from ._live import Arrival, Live
@@ -70,9 +71,10 @@ class ActivityRunner:
         rate: float | None = None,
         middleware: Sequence[Middleware] = (),
         telemetry: Telemetry = NOBODY,
-        tally: Telemetry = NOBODY,
+        tally: Tally | None = None,
     ) -> None:
         self._telemetry = telemetry
+        self._watched = telemetry is not NOBODY  # else no clock is read for it
         self._tally = tally
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_forgotten: Callable[[], None] = lambda: None
@@ -211,7 +213,7 @@ class ActivityRunner:
     async def _run(self, attempt: Attempt, live: Live | None) -> None:
         task = attempt.task
         outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult
-        began = self._loop.time()
+        began = self._loop.time() if self._watched else 0.0
         try:
             result = await self._run_attempt(attempt)
             outcome = h.ActivityCompleted(task.number, result, task.attempt)
@@ -233,11 +235,13 @@ class ActivityRunner:
         self._report(attempt, live, outcome)
         self.on_capacity()
 
-    async def _run_attempt(self, attempt: Attempt) -> bytes:
+    def _run_attempt(self, attempt: Attempt) -> Coroutine[Any, Any, bytes]:
+        running = run_attempt(attempt, self._registry.converter, self._pools, self._middleware)
+        return self._follow(attempt, running) if self._watched else running
+
+    async def _follow(self, attempt: Attempt, running: Coroutine[Any, Any, bytes]) -> bytes:
         with self._telemetry.attempt(attempt.task) as attempt.trace:
-            return await run_attempt(
-                attempt, self._registry.converter, self._pools, self._middleware
-            )
+            return await running
 
     def _tell(
         self,
@@ -245,6 +249,11 @@ class ActivityRunner:
         outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult,
         began: float,
     ) -> None:
+        if self._tally is not None:
+            retried = isinstance(outcome, ActivityResult) and outcome.retry_in is not None
+            self._tally.attempted(retried=retried)
+        if not self._watched:
+            return
         if isinstance(outcome, h.ActivityCompleted):
             word = "completed"
         elif isinstance(outcome, h.ActivityFailed):
@@ -253,9 +262,7 @@ class ActivityRunner:
             word = "cancelled"
         else:
             word = "later" if outcome.detach else "retried"
-        seconds = self._loop.time() - began
-        self._telemetry.attempt_ended(task, word, seconds)
-        self._tally.attempt_ended(task, word, seconds)
+        self._telemetry.attempt_ended(task, word, self._loop.time() - began)
 
     def _report(
         self,

@@ -41,6 +41,7 @@ from .._batcher import Batcher
 from .._core import Execution, Fault, Scheduled, SpanNote, TurnResult
 from .._registry import Registry
 from .._services import Services
+from .._tally import Tally
 from .._telemetry import NOBODY, CommittedTurn, Telemetry
 from ._clock import StoreClock
 from ._commits import failure_commit, park_commit, turn_commit
@@ -112,7 +113,7 @@ class Turns:
         watchdog: Watchdog | None,
         checker: Checker | None = None,
         telemetry: Telemetry = NOBODY,
-        tally: Telemetry = NOBODY,
+        tally: Tally | None = None,
     ) -> None:
         self.activities: Activities | None = None
         self.on_capacity: Callable[[], None] = lambda: None
@@ -129,6 +130,7 @@ class Turns:
         self._watchdog = watchdog
         self._checker = checker
         self._telemetry = telemetry
+        self._watched = telemetry is not NOBODY  # else no clock is read for it
         self._tally = tally
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
@@ -302,6 +304,8 @@ class Turns:
 
     def _step(self, live: Live, step: Callable[[], TurnResult]) -> TurnResult | Fault:
         """Lets the code of a turn go on."""
+        if not self._watched:
+            return self._guarded(live.task.instance_id, step)
         began = self._loop.time()
         outcome = self._guarded(live.task.instance_id, step)
         live.spent += self._loop.time() - began
@@ -452,7 +456,8 @@ class Turns:
         arrivals: list[Arrival],
         spans: Sequence[SpanNote],
     ) -> None:
-        live.submitted_at = self._loop.time()
+        if self._watched:
+            live.submitted_at = self._loop.time()
         self._commits.submit(
             commit, lambda outcome: self._committed(live, commit, started, arrivals, spans, outcome)
         )
@@ -499,11 +504,13 @@ class Turns:
         self.on_capacity()
 
     def _tell(self, live: Live, commit: TurnCommit, spans: Sequence[SpanNote]) -> None:
-        started = None if live.execution is None else live.execution.started_event
-        stored = self._loop.time() - live.submitted_at
-        turn = CommittedTurn(live.task, commit, started, live.spent, stored, spans)
-        self._telemetry.turn_committed(turn)
-        self._tally.turn_committed(turn)
+        if self._tally is not None:
+            self._tally.committed(commit)
+        if self._watched:
+            started = None if live.execution is None else live.execution.started_event
+            stored = self._loop.time() - live.submitted_at
+            turn = CommittedTurn(live.task, commit, started, live.spent, stored, spans)
+            self._telemetry.turn_committed(turn)
 
     def _after_turn(self, live: Live, commit: TurnCommit, started: list[ActivityTask]) -> None:
         if self.activities is not None:
@@ -615,7 +622,8 @@ class Turns:
         if isinstance(outcome, CommitOutcome) and outcome.result is CommitResult.APPLIED:
             if commit.park is not None:
                 self._telemetry.run_parked(live.task, commit.park.reason)
-                self._tally.run_parked(live.task, commit.park.reason)
+                if self._tally is not None:
+                    self._tally.parked()
             else:
                 self._tell(live, commit, ())
         if isinstance(outcome, BaseException):
