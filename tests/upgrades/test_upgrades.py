@@ -178,3 +178,23 @@ def test_there_is_a_file_for_each_kind() -> None:
         "mysql",
         "redis",
     }
+
+
+def test_a_migration_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+    """MySQL commits each statement of a schema at once."""
+    rows = json.loads((FOLDER / "mysql-1.json").read_text())
+    url = store_url("mysql", tmp_path).replace("&migrate=no", "")
+    prefix = url.partition("prefix=")[2].partition("&")[0]
+
+    async def main() -> None:
+        await load_mysql(url, rows, 1)
+        database = mysql_database(url.partition("?")[0])
+        await database.open()
+        columns = "(status, started_at, serial)"
+        await database.ask(f"CREATE INDEX runs_by_state ON {prefix}runs {columns}")
+        await database.aclose()
+        async with connect(url) as backend:
+            assert isinstance(backend, Overseeing)
+            assert (await backend.overview(10)).states["suspended"] == 1
+
+    asyncio.run(main())

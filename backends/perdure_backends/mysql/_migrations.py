@@ -8,6 +8,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -25,6 +26,7 @@ OLDEST_READER: Final = 1
 
 Ask = Callable[[str], Awaitable[list[Any]]]
 
+_INDEX: Final = re.compile(r"CREATE INDEX (\w+) ON (\w+)")
 _PATIENCE: Final = 120
 
 
@@ -67,6 +69,18 @@ def _tables_like(prefix: str) -> str:
     )
 
 
+async def _is_there(ask: Ask, statement: str) -> bool:
+    """Whether an index was made by a migration that was broken off: DDL is committed at once."""
+    match = _INDEX.search(statement)
+    if match is None:
+        return False
+    rows = await ask(
+        "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() "
+        f"AND index_name = {literal(match[1])} AND table_name = {literal(match[2])}"
+    )
+    return bool(rows[0][0])
+
+
 async def migrate(ask: Ask, prefix: str) -> list[str]:
     """Applies what is missing; others who do the same wait.
 
@@ -86,7 +100,8 @@ async def migrate(ask: Ask, prefix: str) -> list[str]:
         applied = missing(version)
         for script in applied:
             for statement in split(with_prefix(script.text, prefix)):
-                await ask(statement)
+                if not await _is_there(ask, statement):
+                    await ask(statement)
         if version == 0:
             await ask(
                 f"INSERT IGNORE INTO {prefix}meta (`key`, value) "

@@ -44,6 +44,7 @@ _KNOWN: Final = 20_000
 """Rows that are kept in memory because this process wrote them last."""
 
 _PAGE: Final = 500
+_HELD: Final = ("running", "suspended", "parked")
 _LEASE_COLUMN: Final = 3
 
 _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
@@ -298,7 +299,7 @@ class RedisDatabase:
             (members,) = await self.pipeline([command])
             rows = await self.read_runs([int(member) for member in members])
             if index != self.keys.started:
-                await self._mend_index(index, state, members, rows)
+                await self._mend_index(index, members, rows)
             chosen = [row[RUN["serial"]] for row in rows if _passes(filter, row)]
             found += await self._described(chosen[: limit - len(found)])
             if len(members) < _PAGE:
@@ -307,13 +308,17 @@ class RedisDatabase:
         return found
 
     async def _mend_index(
-        self, index: str, state: str, members: Sequence[bytes], rows: Sequence[Sequence[Any]]
+        self, index: str, members: Sequence[bytes], rows: Sequence[Sequence[Any]]
     ) -> None:
-        """Takes out what older code, which does not know the index, has let go on."""
-        right = {f"{row[RUN['serial']]:016d}".encode() for row in rows if state_of(row) == state}
-        wrong = [member for member in members if member not in right]
+        """Takes out what older code, which does not know the index, has ended or removed."""
+        # Whatever still runs may come back to this state before our command does: it stays.
+        states = {f"{row[RUN['serial']]:016d}".encode(): state_of(row) for row in rows}
+        wrong = [
+            member
+            for member in members
+            if not index.endswith(f":{states.get(member, '')}") and states.get(member) not in _HELD
+        ]
         if wrong:
-            # What has come back to this state since it was read is put in again at its next change.
             await self.pipeline([("ZREM", index, *wrong)])
 
     async def _unread_of_run(self, run_id: str) -> list[Any]:

@@ -188,10 +188,10 @@ class Access:
 
     def session(self, user: User) -> str:
         """A session's cookie."""
+        by_name = self._users.get(user.name, (None, None))[1] == user
         data = {
             "name": user.name,
-            "role": user.role,
-            "payloads": user.payloads,
+            "by": "password" if by_name else "token",
             "until": int(self._clock()) + _HOURS * 3600,
             "id": secrets.token_hex(8),
         }
@@ -208,7 +208,11 @@ class Access:
             return None
         if data.get("until", 0) < self._clock():
             return None
-        return User(data["name"], data["role"], data["payloads"])
+        # As they are known now: who was taken from the file, or may do less, does so at once.
+        if data.get("by") == "password":
+            return self._users.get(data["name"], (None, None))[1]
+        tokens = (user for user in self._tokens.values() if user.name == data["name"])
+        return next(tokens, None)
 
     def _sign(self, text: str) -> str:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()

@@ -79,7 +79,8 @@ class Guarded:
 
 def _is_foreign(connection: HTTPConnection) -> bool:
     """Whether a browser says that another site's page has sent this."""
-    if connection.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return True
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
     origin = connection.headers.get("origin")
     return origin is not None and origin.partition("://")[2] != connection.headers.get("host", "")
