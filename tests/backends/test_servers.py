@@ -325,3 +325,38 @@ def test_after_an_outage_nobody_is_found_dead_for_a_moment(
         await backend.aclose()
 
     asyncio.run(main())
+
+
+def test_what_older_code_leaves_in_the_index_by_state_is_mended(tmp_path: Path) -> None:
+    """Code of before ends runs on Redis and does not know of the index."""
+    import redis
+
+    url = store_url("redis", tmp_path)
+    prefix = url.partition("prefix=")[2].partition("&")[0]
+    make: Any = getattr(redis.Redis, "from_url")  # noqa: B009  (partly untyped)
+
+    async def main() -> None:
+        clock = TestClock()
+        backend = make_store("redis", tmp_path, clock)
+        await backend.open()
+        try:
+            t = Harness(backend, clock)
+            await t.session()
+            await t.run_to_end("ended")
+            await t.start("runs")
+            index = f"{{{prefix}:0}}:in:running"
+            with make(url.partition("?")[0]) as client:
+                serials = [int(one) for one in client.zrange(f"{{{prefix}:0}}:started", 0, -1)]
+                for serial in (*serials, 999_999):
+                    client.zadd(index, {f"{serial:016d}": clock.time})
+                assert isinstance(backend, RedisBackend)
+                chosen = ListFilter(states=("running",))
+                for _ in range(2):
+                    page = await backend.list_instances(chosen, None, 10)
+                    assert [one.instance_id for one in page.instances] == ["runs"]
+                assert client.zcard(index) == 1
+            assert (await backend.overview(10)).states == {"completed": 1, "running": 1}
+        finally:
+            await backend.aclose()
+
+    asyncio.run(main())
