@@ -29,7 +29,7 @@ class Rates(msgspec.Struct, omit_defaults=True):
     attempts: int = 0
     retries: int = 0
     parks: int = 0
-    finishes: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    finishes: dict[str, int] = {}
 
     def add(self, other: Rates) -> None:
         """Adds those of another worker."""
