@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -492,3 +494,45 @@ def test_spans_cost_nothing_where_nobody_traces() -> None:
                     assert not getattr(event, "headers", None)
 
     asyncio.run(main())
+
+
+WITHOUT_SDK = """
+import asyncio, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("opentelemetry.sdk"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from perdure import activity, span, workflow
+from perdure_runtime import local
+from perdure_runtime.otel import OpenTelemetry
+
+@activity
+async def where() -> str:
+    return f"{trace.get_current_span().get_span_context().span_id:x}"
+
+@workflow
+async def flow() -> str:
+    with span("x"):
+        return await where()
+
+async def main() -> None:
+    here = NonRecordingSpan(SpanContext(1, 0xabc, False, TraceFlags(1)))
+    async with local(telemetry=OpenTelemetry()) as app:
+        with trace.use_span(here):
+            print(await app.run(flow))
+
+asyncio.run(main())
+"""
+
+
+def test_the_api_alone_is_enough() -> None:
+    """Nothing is recorded then; the activity sees the caller's span all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SDK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "abc\n"), done.stderr

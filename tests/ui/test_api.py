@@ -14,10 +14,11 @@ from openapi_spec_validator import validate
 from perdure import BackendUnavailableError, DataConverter, workflow
 from perdure_backends.memory import MemoryBackend
 from perdure_backends.sqlite import SqliteBackend
-from perdure_runtime import Client, Worker, read_histories
+from perdure_runtime import Client, Worker, connect, read_histories
 from perdure_runtime.ui import create_app
 from serving import BLIND, OPERATOR, VIEWER, Shop, access, alive, asking, served, shop, until
 from shop import ACTIVITIES, WORKFLOWS, Order, checkout, count, reserve, retries, stuck, waits
+from stores import STORES, store_url
 
 
 async def settled(place: Shop, instance_id: str, state: str) -> dict[str, Any]:
@@ -88,6 +89,34 @@ def test_looking() -> None:
                 (run,) = read_histories(text.splitlines())
                 assert (run.instance_id, len(run.turns)) == ("a", done["turn"])
                 assert (await ask.get("/api/me")).json()["role"] == "viewer"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_on_every_store(store: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with connect(store_url(store, tmp_path)) as backend, shop(backend) as place:
+            await place.client.start(checkout.options(id="a"), Order("tea", express=True))
+            await place.client.start(stuck.options(id="b"))
+            await settled(place, "a", "completed")
+            await settled(place, "b", "parked")
+            async with place.as_(OPERATOR) as ask:
+                ended = {"id": "b"}
+                await ask.post("/api/instance/terminate", params=ended, json={"reason": "stuck"})
+                overview = (await ask.get("/api/overview")).json()
+                assert overview["states"] == {"completed": 2, "terminated": 1}
+                found = await ask.get("/api/instances", params={"state": "terminated"})
+                assert [one["id"] for one in found.json()["instances"]] == ["b"]
+                (entry,) = (await ask.get("/api/audit")).json()["entries"]
+                assert (entry["action"], entry["reason"]) == ("terminate", "stuck")
+
+                async def published() -> bool:
+                    return bool((await ask.get("/api/schemas")).json()["workflows"])
+
+                await until(published)
+                for path in ("/", "/instances", "/instance?id=a", "/start?workflow=checkout@1"):
+                    assert (await ask.get(path)).status_code == 200, path
 
     asyncio.run(main())
 

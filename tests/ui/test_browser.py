@@ -89,6 +89,10 @@ def test_browse_filter_and_follow(chrome: Browser, page: Served) -> None:
         expect(view.locator("table.rows tbody tr")).to_have_count(1)
         view.get_by_role("link", name="tea-1").click()
         expect(view.get_by_role("heading", level=1)).to_have_text("tea-1")
+        view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        view.locator(".title .copy").click()
+        expect(view.locator("#live")).to_have_text("copied")
+        assert view.evaluate("navigator.clipboard.readText()") == "tea-1"
         expect(view.locator("#published + pre")).to_contain_text("waiting for approval")
         expect(view.locator(".timeline g.activity")).to_have_count(2)
         expect(view.locator(".tree li li")).to_have_count(2)

@@ -135,6 +135,19 @@ async def a_retry_waits_from_when_it_is_due(t: Harness) -> None:
     if overview is not None:
         backlog = QueueBacklog(queue="default", activities=1, activities_since=due)
         expect(overview.queues, (backlog,), "it is due")
+    again = await t.claim_activity()
+    overview = await _overview(t)
+    if overview is not None:
+        running = QueueBacklog(queue="default", running=1)
+        expect(overview.queues, (running,), "it runs")
+    outcome = msgspec.structs.replace(
+        result, token=again.token, failure=None, retry_in=None, entry=t.completed()
+    )
+    await t.backend.settle([outcome])
+    await t.claim_one()
+    overview = await _overview(t)
+    if overview is not None:
+        expect(overview.queues, (), "nothing waits any more")
 
 
 @case

@@ -106,16 +106,17 @@ class Overviews:
             (priorities,) = await self._shard.pipeline(
                 [("ZRANGE", f"{keys.priorities}{queue}", 0, -1)]
             )
-            count, since = 0, None
+            count = 0
+            times: list[int] = []
             for priority in priorities:
                 key = f"{keys.offered_in}{queue}:{priority.decode()}"
                 due, first = await self._shard.pipeline(
                     [("ZCOUNT", key, "-inf", now), ("ZRANGE", key, 0, 0, "WITHSCORES")]
                 )
                 count += due
-                since = min([at for _, at in scored(first)] + ([since] if since else []))
+                times += [at for _, at in scored(first)]
             if count:
-                found.append((queue, min(most, count), since))
+                found.append((queue, min(most, count), min(times, default=None)))
         return found
 
     async def running_by_queue(self, most: int) -> list[Any]:

@@ -6,13 +6,20 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Final
-
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from typing import TYPE_CHECKING, Final
 
 from .._core import TraceContext
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+else:
+    try:
+        from opentelemetry.sdk.trace.id_generator import IdGenerator
+    except ImportError:  # the API alone is there: nobody can use it, nobody needs it
+        IdGenerator = object
 
 _chosen: Final[ContextVar[TraceContext | None]] = ContextVar("perdure_span_ids", default=None)
 
@@ -23,21 +30,29 @@ class DurableIds(IdGenerator):
     ``TracerProvider(id_generator=DurableIds())``
 
     Args:
-        otherwise: makes the ids of all other spans.
+        otherwise: makes the ids of all other spans; random ones by default.
     """
 
     def __init__(self, otherwise: IdGenerator | None = None) -> None:
-        self._otherwise = otherwise if otherwise is not None else RandomIdGenerator()
+        self._otherwise = otherwise
 
     def generate_span_id(self) -> int:
         """The id of a span that is being started."""
         chosen = _chosen.get()
-        return self._otherwise.generate_span_id() if chosen is None else int(chosen.span_id, 16)
+        if chosen is not None:
+            return int(chosen.span_id, 16)
+        if self._otherwise is not None:
+            return self._otherwise.generate_span_id()
+        return random.getrandbits(64) or 1  # 0 is no id
 
     def generate_trace_id(self) -> int:
         """The id of a trace whose first span is being started."""
         chosen = _chosen.get()
-        return self._otherwise.generate_trace_id() if chosen is None else int(chosen.trace_id, 16)
+        if chosen is not None:
+            return int(chosen.trace_id, 16)
+        if self._otherwise is not None:
+            return self._otherwise.generate_trace_id()
+        return random.getrandbits(128) or 1
 
 
 @contextlib.contextmanager
