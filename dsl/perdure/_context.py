@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from ._activity import Activity
     from ._messages import AnyQuery, Signal, Update
     from ._workflow import Workflow
+
+
+Attribute: TypeAlias = str | int | float | bool
+"""What a span's attributes are."""
+
+open_span: ContextVar[str] = ContextVar("perdure_span", default="")
+"""The key of the innermost span that is open where the code runs; empty for the run's own."""
 
 
 class WorkflowInfo(msgspec.Struct, frozen=True):
@@ -124,11 +132,9 @@ class WorkflowContext(Protocol):
 
     async def wait_until(self, predicate: Callable[[], bool]) -> None: ...
 
-    def span_begins(
-        self, name: str, attributes: dict[str, str | int | float | bool]
-    ) -> str | None: ...
+    def span_begins(self, name: str, attributes: dict[str, Attribute]) -> str | None: ...
 
-    def span_attribute(self, key: str, name: str, value: str | int | float | bool) -> None: ...
+    def span_attribute(self, key: str, name: str, value: Attribute) -> None: ...
 
     def span_ends(self, key: str, error: BaseException | None) -> None: ...
 

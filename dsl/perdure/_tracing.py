@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from ._context import current
-
-Attribute: TypeAlias = str | int | float | bool
+from ._context import Attribute, WorkflowContext, current, open_span
 
 
 class Span(Protocol):
@@ -29,9 +26,6 @@ class _Unseen:
     def set(self, name: str, value: Attribute) -> None:
         """See :class:`Span`."""
 
-
-open_span: ContextVar[str] = ContextVar("perdure_span", default="")
-"""The key of the innermost span that is open where the code runs; empty for the run's own."""
 
 _UNSEEN = _Unseen()
 
@@ -70,18 +64,10 @@ def span(name: str, attributes: Mapping[str, Attribute] | None = None) -> Genera
 
 
 class _Open:
-    def __init__(self, context: SpanContext, key: str) -> None:
+    def __init__(self, context: WorkflowContext, key: str) -> None:
         self._context = context
         self._key = key
 
     def set(self, name: str, value: Attribute) -> None:
         """See :class:`Span`."""
         self._context.span_attribute(self._key, name, value)
-
-
-class SpanContext(Protocol):
-    """What the executing side offers to spans."""
-
-    def span_attribute(self, key: str, name: str, value: Attribute) -> None:
-        """Sets an attribute of an open span."""
-        ...

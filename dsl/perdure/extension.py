@@ -6,7 +6,9 @@ PYTEST_DONT_REWRITE
 from ._activity import ActivityDefinition as ActivityDefinition
 from ._activity_context import ActivityContext as ActivityContext
 from ._activity_context import activity_context as activity_context
+from ._context import Attribute as Attribute
 from ._context import WorkflowContext as WorkflowContext
+from ._context import open_span as open_span
 from ._durable_errors import cause_of as cause_of
 from ._durable_errors import class_to_deliver as class_to_deliver
 from ._durable_errors import record_error as record_error
@@ -20,8 +22,6 @@ from ._names import DEFAULT_QUEUE as DEFAULT_QUEUE
 from ._names import check_id as check_id
 from ._names import check_name as check_name
 from ._names import check_queue as check_queue
-from ._tracing import Attribute as Attribute
-from ._tracing import open_span as open_span
 from ._workflow import WorkflowDefinition as WorkflowDefinition
 
 __all__ = [

@@ -10,15 +10,14 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import re
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from perdure import Evicted
+from perdure.extension import Attribute
 from perdure_backends import history as h
 
-Attribute: TypeAlias = str | int | float | bool
 SpanKind: TypeAlias = Literal["workflow", "timer", "side_effect", "signal", "update", "user"]
 
 RUN: Final = ""
@@ -66,7 +65,6 @@ def trace_of(run_id: str, headers: dict[str, bytes]) -> TraceContext:
     return TraceContext(digest.hex(), "")
 
 
-@dataclasses.dataclass(slots=True)
 class SpanNote:
     """A span that has ended, or will.
 
@@ -78,15 +76,31 @@ class SpanNote:
         error: type and message of what it ended with.
     """
 
-    key: str
-    parent: str
-    kind: SpanKind
-    name: str
-    started: int
-    ended: int = 0
-    attributes: dict[str, Attribute] = dataclasses.field(default_factory=dict[str, Attribute])
-    remote: TraceContext | None = None
-    error: tuple[str, str] | None = None
+    __slots__ = (
+        *("key", "parent", "kind", "name", "started", "ended"),
+        *("attributes", "remote", "error"),
+    )
+
+    def __init__(
+        self,
+        key: str,
+        parent: str,
+        kind: SpanKind,
+        name: str,
+        started: int,
+        *,
+        attributes: dict[str, Attribute] | None = None,
+        remote: TraceContext | None = None,
+    ) -> None:
+        self.key = key
+        self.parent = parent
+        self.kind: SpanKind = kind
+        self.name = name
+        self.started = started
+        self.ended = 0
+        self.attributes = attributes if attributes is not None else {}
+        self.remote = remote
+        self.error: tuple[str, str] | None = None
 
 
 class Spans:

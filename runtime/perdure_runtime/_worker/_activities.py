@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Container, Coroutine, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from perdure import ApplicationError, CompletesLater, Duration, Failure, Middleware, UsageError
@@ -31,12 +31,14 @@ from .._core import Scheduled
 from .._durations import as_seconds
 from .._registry import Registry
 from .._services import Services
-from .._tally import Tally
 from .._telemetry import NOBODY, Telemetry
 from ._clock import StoreClock
 from ._live import Arrival, Live
 from ._running import Attempt, Pools, UndecodableArgumentsError, run_attempt
 from ._turns import Turns
+
+if TYPE_CHECKING:
+    from .._tally import Tally
 
 _log: Final = logging.getLogger("perdure.runtime")
 

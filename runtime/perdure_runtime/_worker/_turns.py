@@ -13,7 +13,7 @@ import collections
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 from perdure import (
@@ -41,12 +41,14 @@ from .._batcher import Batcher
 from .._core import Execution, Fault, Scheduled, SpanNote, TurnResult
 from .._registry import Registry
 from .._services import Services
-from .._tally import Tally
 from .._telemetry import NOBODY, CommittedTurn, Telemetry
 from ._clock import StoreClock
 from ._commits import failure_commit, park_commit, turn_commit
 from ._live import Arrival, Live, Phase
 from ._watchdog import TurnBlockedError, Watchdog
+
+if TYPE_CHECKING:
+    from .._tally import Tally
 
 T = TypeVar("T")
 

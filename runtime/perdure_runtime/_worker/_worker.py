@@ -41,11 +41,8 @@ from .._core import Execution, Spans
 from .._durations import as_seconds
 from .._guard import Guard, install, uninstall, watch
 from .._registry import Registry, Resources, build_id
-from .._schemas import documents_of
 from .._services import Services
-from .._tally import Tally
 from .._telemetry import NOBODY, Telemetry
-from .._timing import time_store
 from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
 from ._queries import QueryRunner
@@ -319,6 +316,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._ending = False
         if self._telemetry.times_store:
+            from .._timing import time_store
+
             self._stop_timing = time_store(self._backend, self._telemetry)
         self._resources.add(Worker, self)
         self._resources.add(
@@ -408,6 +407,8 @@ class Worker:
             registry=self._registry,
             on_lost=self._session_lost,
         )
+        from .._tally import Tally
+
         self._tally = Tally(self._clock.now)
         self._turns = Turns(
             self._backend,
@@ -798,6 +799,8 @@ class Worker:
 
     async def _show(self, store: Documents) -> None:
         """Publishes schemas, and then what is done in each minute."""
+        from .._schemas import documents_of
+
         build, queues = self._build, list(self._queues)
         documents = documents_of(self._workflows, build=build, queues=queues, at=self._clock.now())
         while True:
