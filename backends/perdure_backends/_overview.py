@@ -22,7 +22,7 @@ def make_overview(
     most: int,
     *,
     states: Mapping[str, int],
-    parks: Iterable[str],
+    parks: Mapping[str, int],
     ready: Iterable[Sequence[Any]],
     waiting: Iterable[Sequence[Any]],
     running: Iterable[Sequence[Any]],
@@ -31,7 +31,7 @@ def make_overview(
 
     Args:
         states: runs by state; those that are zero may be there.
-        parks: the reason of each parked run.
+        parks: parked runs by reason.
         ready, waiting, running: rows of queue, count and when the first of them began to wait.
     """
     queues: dict[str, dict[str, Any]] = {}
@@ -45,7 +45,7 @@ def make_overview(
         time=now,
         most=most,
         states={name: min(count, most) for name, count in sorted(states.items()) if count > 0},
-        parked=dict(sorted(collections.Counter(parks).items())),
+        parked=dict(sorted(parks.items())),
         queues=tuple(QueueBacklog(queue=name, **queues[name]) for name in sorted(queues)),
     )
 
@@ -71,15 +71,15 @@ def merged(parts: Sequence[Overview]) -> Overview:
         return [(queue, *row) for queue, row in found.items()]
 
     states: collections.Counter[str] = collections.Counter()
-    reasons: list[str] = []
+    parks: collections.Counter[str] = collections.Counter()
     for part in parts:
         states.update(part.states)
-        reasons += [reason for reason, count in part.parked.items() for _ in range(count)]
+        parks.update(part.parked)
     return make_overview(
         max(part.time for part in parts),
         most,
         states=states,
-        parks=reasons,
+        parks=parks,
         ready=rows("turns", "turns_since"),
         waiting=rows("activities", "activities_since"),
         running=rows("running", ""),

@@ -563,6 +563,13 @@ class PendingActivity(Record, frozen=True):
     last_failure: Failure | None = None
 
 
+def state_word(status: str, *, suspended: bool, parked: bool) -> str:
+    """See :attr:`InstanceRecord.state`."""
+    if status != Status.RUNNING.value:
+        return status
+    return "suspended" if suspended else "parked" if parked else status
+
+
 class InstanceRecord(Record, frozen=True):
     """A run as the store knows it."""
 
@@ -589,12 +596,7 @@ class InstanceRecord(Record, frozen=True):
     @property
     def state(self) -> str:
         """One word for people: the status, or ``suspended`` or ``parked`` while it runs."""
-        if self.status is Status.RUNNING:
-            if self.suspended:
-                return "suspended"
-            if self.park is not None:
-                return "parked"
-        return self.status.value
+        return state_word(self.status.value, suspended=self.suspended, parked=self.park is not None)
 
 
 class Pending(Record, frozen=True):

@@ -262,8 +262,6 @@ class Handle(Generic[R_co]):
             raise not_found(self.id)
         if result is ControlResult.FINISHED:
             raise InstanceFinishedError(f"instance {self.id!r} has finished", instance_id=self.id)
-        if action is Action.TERMINATE:
-            self._link.telemetry.run_terminated(self.id)
 
     async def describe(self) -> InstanceRecord:
         """What the store knows of it.

@@ -65,17 +65,10 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Published).decode
 
 
-def published(workflow: Workflow[..., Any], *, build: str, queues: list[str]) -> Published:
-    """What is said of a workflow."""
+def _describe(found: Published, workflow: Workflow[..., Any]) -> None:
+    """Fills in what a workflow takes and gives."""
     definition = workflow.definition
-    found = Published(
-        workflow=definition.name,
-        version=definition.version,
-        build=build,
-        module=definition.function.__module__,
-        doc=inspect.getdoc(definition.function) or "",
-        queues=queues,
-    )
+    found.doc = inspect.getdoc(definition.function) or ""
     types, result = definition.signature.resolve()
     for parameter, annotation in zip(definition.signature.parameters, types, strict=True):
         schema = schema_of(annotation)
@@ -94,7 +87,6 @@ def published(workflow: Workflow[..., Any], *, build: str, queues: list[str]) ->
         else:
             argument = schema_of(message.argument_type) if message.takes_argument else None
             found.queries[message.name] = Taken(argument, schema_of(message.type))
-    return found
 
 
 def _default(value: Any) -> Schema:
@@ -171,22 +163,28 @@ def documents_of(
     workflows: list[Workflow[..., Any]], *, build: str, queues: list[str], at: int
 ) -> list[Document]:
     """What a worker publishes. Never raises: what has no schema is published without."""
-    found: list[Document] = []
-    for workflow in workflows:
-        try:
-            one = published(workflow, build=build, queues=queues)
-        except Exception:
-            definition = workflow.definition
-            one = Published(
-                workflow=definition.name,
-                version=definition.version,
-                build=build,
-                module=definition.function.__module__,
-                queues=queues,
-            )
-        one.at = at
-        found.append(Document(SCHEMAS, key_of(one.workflow, one.version), _encode(one)))
-    return found
+    return [
+        Document(SCHEMAS, key_of(one.workflow, one.version), _encode(one))
+        for one in (_published(workflow, build, queues, at) for workflow in workflows)
+    ]
+
+
+def _published(workflow: Workflow[..., Any], build: str, queues: list[str], at: int) -> Published:
+    definition = workflow.definition
+    bare = Published(
+        workflow=definition.name,
+        version=definition.version,
+        build=build,
+        module=definition.function.__module__,
+        queues=queues,
+        at=at,
+    )
+    full = msgspec.structs.replace(bare, parameters=[], signals={}, queries={}, updates={})
+    try:
+        _describe(full, workflow)
+    except Exception:  # an annotation that nobody can make sense of
+        return bare
+    return full
 
 
 async def read_schemas(store: Documents) -> list[Published]:

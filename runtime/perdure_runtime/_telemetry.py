@@ -101,9 +101,6 @@ class Telemetry:
     def inject(self, headers: dict[str, bytes]) -> None:
         """Adds to the headers of what a client sends, within :meth:`calling`."""
 
-    def run_terminated(self, instance_id: str) -> None:
-        """A client has ended an instance without its code."""
-
     # --- workers
 
     def worker_began(self, worker: WorkerState) -> None:

@@ -7,20 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._states import HIGHEST, in_state, status_in
 from ..records import ListFilter
-
-_HIGHEST = "\U0010ffff" * 4
-"""Behind all that an id can go on with."""
-
-_UNFINISHED = "r.status <> 'completed' AND r.status <> 'continued_as_new'"
-"""Said again and again: it is what the index by state has, and so which rows it can find."""
-
-_HELD = {
-    "running": "r.status = 'running' AND r.suspended = 0 AND r.park IS NULL",
-    "suspended": "r.status = 'running' AND r.suspended = 1",
-    "parked": "r.status = 'running' AND r.suspended = 0 AND r.park IS NOT NULL",
-}
-"""What a state means where it is not the status."""
 
 
 def listing(
@@ -57,7 +45,7 @@ def listing(
         add(
             f"{column} >= :low AND {column} < :high",
             low=filter.id_prefix,
-            high=filter.id_prefix + _HIGHEST,
+            high=filter.id_prefix + HIGHEST,
         )
     if filter.started_after is not None:
         add("r.started_at >= :earliest", earliest=filter.started_after)
@@ -67,12 +55,7 @@ def listing(
         add("r.finished_at < :finished", finished=filter.finished_before)
     if filter.states:
         (state,) = filter.states
-        if state in _HELD:
-            add(_HELD[state])
-        else:
-            add("r.status = :state", state=state)
-        if state not in ("completed", "continued_as_new"):
-            add(_UNFINISHED)
+        add(in_state(state, ":state"), state=status_in(state))
     where = " WHERE " + " AND ".join(conditions) if conditions else ""
     order = "ORDER BY r.started_at DESC, r.serial DESC LIMIT :limit"
     return f"{describe}{where} {order}", values

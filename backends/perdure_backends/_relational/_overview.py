@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,13 +22,14 @@ async def overview(database: Database, now: int, most: int) -> Overview:
     async def count(statement: str, **values: Any) -> int:
         return int((await database.fetch(statement, most=most, **values))[0][0])
 
-    parks = [park_reason(bytes(row[0])) for row in await database.fetch("some_parked", most=most)]
+    parked = await database.fetch("some_parked", most=most)
+    parks = Counter(park_reason(bytes(row[0])) for row in parked)
     counts = {status: await count("count_state", status=status) for status in OPEN_STATES}
     counts["completed"] = await count("count_completed")
     return make_overview(
         now,
         most,
-        states=with_holds(counts, await count("count_suspended"), len(parks)),
+        states=with_holds(counts, await count("count_suspended"), parks.total()),
         parks=parks,
         ready=await database.fetch("ready_by_queue", most=most),
         waiting=await database.fetch("waiting_by_queue", now=now, most=most),

@@ -9,7 +9,7 @@ import collections
 from collections.abc import Iterable, Mapping
 
 from .._overview import make_overview
-from ..records import Document, Overview
+from ..records import Document, Overview, state_word
 from ._state import Run, State
 
 
@@ -22,7 +22,9 @@ def overview(state: State, most: int) -> Overview:
         now,
         most,
         states=states,
-        parks=[run.park.reason for run in state.parked.values() if run.park and not run.suspended],
+        parks=collections.Counter(
+            run.park.reason for run in state.parked.values() if run.park and not run.suspended
+        ),
         ready=_by_queue((run.queue, run.ready_at) for run in state.ready.values()),
         waiting=_by_queue(
             (row.new.queue, row.due_at) for row in rows if row.owner is None and row.due_at <= now
@@ -32,9 +34,7 @@ def overview(state: State, most: int) -> Overview:
 
 
 def _state(run: Run) -> str:
-    if run.suspended:
-        return "suspended"
-    return run.status.value if run.park is None else "parked"
+    return state_word(run.status.value, suspended=run.suspended, parked=run.park is not None)
 
 
 def _by_queue(items: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:

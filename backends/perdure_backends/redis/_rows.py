@@ -15,6 +15,7 @@ import msgspec
 
 from .._policies import SUSPECT_AFTER
 from .._relational import ACTIVITY_MUTABLE, RUN_COLUMNS
+from ..records import state_word
 from ._keys import Keys
 
 RUN: Final = {name: number for number, name in enumerate(RUN_COLUMNS)}
@@ -99,13 +100,7 @@ def run_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:
 
 def state_of(row: Sequence[Any]) -> str:
     """A run's state in a word, as :attr:`InstanceRecord.state`."""
-    status: str = row[_STATUS]
-    if status == "running":
-        if row[_SUSPENDED]:
-            return "suspended"
-        if row[_PARK] is not None:
-            return "parked"
-    return status
+    return state_word(row[_STATUS], suspended=row[_SUSPENDED], parked=row[_PARK] is not None)
 
 
 def activity_places(keys: Keys, row: Sequence[Any]) -> dict[Place, Any]:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from .._states import HIGHEST, in_state, status_in
 from .._stored import instance_record, pending_activity, session_decoder
 from ..records import (
     InstanceRecord,
@@ -81,17 +82,6 @@ def list_instances(
     )
 
 
-_HIGHEST = "\U0010ffff" * 4
-"""Behind all that an id can go on with."""
-
-_HELD = {
-    "running": "r.status = 'running' AND r.suspended = 0 AND r.park IS NULL",
-    "suspended": "r.status = 'running' AND r.suspended = 1",
-    "parked": "r.status = 'running' AND r.suspended = 0 AND r.park IS NOT NULL",
-}
-"""What a state means where it is not the status."""
-
-
 def _list_rows(
     conn: sqlite3.Connection, filter: ListFilter, state: str | None, after: str | None, limit: int
 ) -> list[Any]:
@@ -114,7 +104,7 @@ def _list_rows(
     if filter.queue is not None:
         add("r.queue = ?", filter.queue)
     if filter.id_prefix is not None:
-        low, high = filter.id_prefix, filter.id_prefix + _HIGHEST
+        low, high = filter.id_prefix, filter.id_prefix + HIGHEST
         add("r.instance_id >= ? AND r.instance_id < ?", low, high)
     if filter.started_after is not None:
         add("r.started_at >= ?", filter.started_after)
@@ -123,12 +113,7 @@ def _list_rows(
     if filter.finished_before is not None:
         add("r.finished_at < ?", filter.finished_before)
     if state is not None:
-        if state in _HELD:
-            add(_HELD[state])
-        else:
-            add("r.status = ?", state)
-        if state not in ("completed", "continued_as_new"):
-            add("r.status <> 'completed' AND r.status <> 'continued_as_new'")
+        add(in_state(state, "?"), status_in(state))
     where = " WHERE " + " AND ".join(conditions) if conditions else ""
     text = f"{SQL['describe']}{where} ORDER BY r.serial DESC LIMIT ?"
     return conn.execute(text, (*values, limit)).fetchall()

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 
 from .._overview import OPEN_STATES, make_overview, with_holds
@@ -21,13 +22,13 @@ def overview(conn: sqlite3.Connection, now: int, most: int) -> Overview:
         found: int = conn.execute(SQL[statement], values).fetchone()[0]
         return found
 
-    parks = [park_reason(row[0]) for row in conn.execute(SQL["some_parked"], (most,))]
+    parks = Counter(park_reason(row[0]) for row in conn.execute(SQL["some_parked"], (most,)))
     counts = {status: count("count_state", status, most) for status in OPEN_STATES}
     counts["completed"] = count("count_completed", most)
     return make_overview(
         now,
         most,
-        states=with_holds(counts, count("count_suspended", most), len(parks)),
+        states=with_holds(counts, count("count_suspended", most), parks.total()),
         parks=parks,
         ready=conn.execute(SQL["ready_by_queue"], (most,)),
         waiting=conn.execute(SQL["waiting_by_queue"], (now, most)),

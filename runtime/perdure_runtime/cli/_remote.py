@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import click
 from perdure import (
@@ -32,7 +32,6 @@ from .._connect import connect
 from .._desk import Desk
 from .._views import Data, moment
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _ERRORS: Final[dict[str, Callable[[str], PerdureError]]] = {
@@ -43,66 +42,6 @@ _ERRORS: Final[dict[str, Callable[[str], PerdureError]]] = {
 }
 
 _WAIT: Final = 30
-
-
-class AnyDesk(Protocol):
-    """What commands ask for; see :class:`.._desk.Desk`."""
-
-    async def instances(
-        self, chosen: ListFilter, after: str | None = None, limit: int = 50
-    ) -> Data: ...
-
-    async def instance(self, instance_id: str, run_id: str | None = None) -> Data: ...
-
-    async def history(
-        self, instance_id: str, run_id: str | None = None, after: int = 0, limit: int = 200
-    ) -> Data: ...
-
-    async def result(self, instance_id: str, timeout: float | None = None) -> Data: ...
-
-    async def workers(self) -> list[Data]: ...
-
-    async def start(
-        self,
-        workflow: str,
-        arguments: Sequence[Any],
-        *,
-        id: str | None = None,
-        version: int = 1,
-        queue: str = DEFAULT_QUEUE,
-        reason: str = "",
-    ) -> Data: ...
-
-    async def signal(
-        self,
-        instance_id: str,
-        name: str,
-        payload: Any,
-        *,
-        request_id: str | None = None,
-        reason: str = "",
-    ) -> Data: ...
-
-    async def update(
-        self,
-        instance_id: str,
-        name: str,
-        argument: Any,
-        *,
-        update_id: str | None = None,
-        timeout: float | None = None,
-        reason: str = "",
-    ) -> Data: ...
-
-    async def query(
-        self, instance_id: str, name: str, argument: Sequence[Any] = (), timeout: float = 10.0
-    ) -> Data: ...
-
-    async def act(self, action: str, instance_id: str, reason: str = "") -> Data: ...
-
-    async def limit(
-        self, queue: str, per_second: float | None, burst: int | None = None
-    ) -> Data: ...
 
 
 class Place:
@@ -182,7 +121,7 @@ def place_options(function: Callable[..., T]) -> Callable[..., T]:
 
 
 class RemoteDesk:
-    """The same over the JSON API.
+    """What commands ask of a :class:`Desk`, over the JSON API.
 
     Args:
         server: where the page is, with the path under which it is shown.
@@ -375,3 +314,7 @@ class RemoteDesk:
         body = {"queue": queue, "per_second": per_second, "burst": burst}
         found: Data = await self._ask("POST", "/queue/limit", None, body)
         return found
+
+
+AnyDesk: TypeAlias = Desk | RemoteDesk
+"""What commands look at and act on."""

@@ -357,13 +357,13 @@ async def _start(request: Request) -> Response:
                     reason=values["reason"],
                 )
                 return _to(request, "/instance", id=started["id"])
-            message = "some fields need another look"
+            message, status = "some fields need another look", 422
         except (PerdureError, RefusedError) as error:
             message, status = str(error), status_of(error)
     return render(
         request,
         "start.html",
-        status if status != 200 else (422 if message else 200),
+        status,
         schemas=schemas,
         chosen=chosen,
         name=name,
@@ -421,9 +421,9 @@ async def _message(request: Request) -> Response:
         try:
             values = read_fields([field], sent) if field is not None else []
             if not name:
-                message = "say which one"
+                message, status = "say which one", 422
             elif values is None:
-                message = "the value needs another look"
+                message, status = "the value needs another look", 422
             else:
                 answer = await _deliver(desk, kind, instance_id, name, values, reason)
                 done = True
@@ -432,7 +432,7 @@ async def _message(request: Request) -> Response:
     return render(
         request,
         "message.html",
-        status if status != 200 else (422 if message else 200),
+        status,
         data=data,
         kind=kind,
         name=name,
@@ -511,7 +511,7 @@ async def _act(request: Request) -> Response:
         return render(
             request,
             "act.html",
-            status_of(RefusedError(409, "")),
+            409,
             action=action,
             title=_MEANS[action][0],
             text=_MEANS[action][1],
