@@ -179,12 +179,30 @@ class Desk:
             InstanceNotFoundError: there is no such instance.
         """
         record = await self._record(instance_id, run_id)
-        pending = Pending()
+        return await self._instance(record, await self._pending(record))
+
+    async def page(
+        self, instance_id: str, run_id: str | None, *, after: int, limit: int, most: int = 300
+    ) -> tuple[Data, Data, list[Data]]:
+        """Instance, history and timeline of a run, for which it is looked up once."""
+        record = await self._record(instance_id, run_id)
+        pending = await self._pending(record)
+        return (
+            await self._instance(record, pending),
+            await self._history(record, after, limit),
+            await self._timeline(record, pending, most),
+        )
+
+    async def _pending(self, record: InstanceRecord) -> Pending:
+        """What a run waits for; nothing, when it has ended."""
+        if record.status is not Status.RUNNING:
+            return Pending()
+        return await self._backend.pending(record.run_id)
+
+    async def _instance(self, record: InstanceRecord, pending: Pending) -> Data:
         missing: Sequence[str] = ()
-        if record.status is Status.RUNNING:
-            pending = await self._backend.pending(record.run_id)
-            if isinstance(self._backend, Liveness):
-                missing = await self._client.unoffered(record, pending)
+        if record.status is Status.RUNNING and isinstance(self._backend, Liveness):
+            missing = await self._client.unoffered(record, pending)
         data = instance_data(record, self._sight)
         data["pending"] = {**pending_data(pending), "unoffered": list(missing)}
         return data
@@ -193,7 +211,9 @@ class Desk:
         self, instance_id: str, run_id: str | None = None, after: int = 0, limit: int = 200
     ) -> Data:
         """Turns of a run. One that can't be read says why, and ends the page."""
-        record = await self._record(instance_id, run_id)
+        return await self._history(await self._record(instance_id, run_id), after, limit)
+
+    async def _history(self, record: InstanceRecord, after: int, limit: int) -> Data:
         turns: list[Data] = []
         unreadable: str | None = None
         records = await self._backend.read_history(record.run_id, after, limit)
@@ -216,9 +236,12 @@ class Desk:
         self, instance_id: str, run_id: str | None = None, most: int = 300
     ) -> list[Data]:
         """What a run has called, with when it began and ended; the last ``most`` turns of it."""
+        record = await self._record(instance_id, run_id)
+        return await self._timeline(record, await self._pending(record), most)
+
+    async def _timeline(self, record: InstanceRecord, pending: Pending, most: int) -> list[Data]:
         from ._timeline import timeline
 
-        record = await self._record(instance_id, run_id)
         first = max(0, record.turn - most)
         turns: list[h.Turn] = []
         for stored in await self._backend.read_history(record.run_id, first, most):
@@ -226,9 +249,6 @@ class Desk:
                 turns.append(h.decode_turn(stored))
             except h.NewerHistoryError:
                 break
-        pending = Pending()
-        if record.status is Status.RUNNING:
-            pending = await self._backend.pending(record.run_id)
         return timeline(turns, pending)
 
     async def stacks(self, instance_id: str, timeout: float = 5.0) -> list[str]:
@@ -346,9 +366,7 @@ class Desk:
         record = await self._backend.describe(instance_id, run_id)
         if record is None:
             return "gone"
-        pending = Pending()
-        if record.status is Status.RUNNING:
-            pending = await self._backend.pending(record.run_id)
+        pending = await self._pending(record)
         activities = [(a.number, a.state, a.attempt) for a in pending.activities]
         return repr(
             (record.run_id, record.turn, record.state, record.park, pending.inbox, activities)

@@ -256,11 +256,9 @@ async def _instance(request: Request) -> Response:
     desk = await _desk(request)
     if not instance_id:
         return _to(request, "/instances")
-    data = await desk.instance(instance_id, run)
     after = number(query.get("after"), 0, 10**9)
-    history = await desk.history(instance_id, run, after, _HISTORY)
-    now = await _now(request)
-    drawn = _plots.timeline(await desk.timeline(instance_id, run), now)
+    data, history, rows = await desk.page(instance_id, run, after=after, limit=_HISTORY)
+    drawn = _plots.timeline(rows, await _now(request))
     schema = await desk.schema(data["workflow"], data["version"])
     tree = await desk.tree(instance_id) if _has_family(data, history) else None
     return render(
