@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from openapi_spec_validator import validate
 from perdure import BackendUnavailableError, DataConverter, workflow
@@ -527,3 +529,23 @@ def test_the_page_is_not_served_carelessly(tmp_path: Path, options: list[str]) -
     )
     assert done.returncode == 1
     assert "--users" in done.stderr or "nowhere.toml" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_ends_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Also while a browser follows it."""
+    command = [sys.executable, "-m", "perdure_runtime.cli", "ui", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--backend", f"sqlite:///{tmp_path}/x.db", "--token", OPERATOR],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as page:
+        assert page.stdout is not None
+        link = page.stdout.readline().split(" at ")[1].partition("login")[0]
+        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        with httpx.stream("GET", f"{link}events?page=audit", headers=headers) as events:
+            assert next(events.iter_lines()) == "retry: 3000"
+            page.send_signal(number)
+            assert page.wait(20) == 0
+        assert "Traceback" not in page.communicate()[1]

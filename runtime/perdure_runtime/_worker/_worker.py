@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -42,6 +41,7 @@ from .._durations import as_seconds
 from .._guard import Guard, install, uninstall, watch
 from .._registry import Registry, Resources, build_id
 from .._services import Services
+from .._signals import on_signals
 from .._telemetry import NOBODY, Telemetry
 from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
@@ -371,29 +371,14 @@ class Worker:
 
     async def run(self) -> None:
         """Runs until :meth:`stop`, SIGTERM or SIGINT; then drains and returns."""
-        loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        handled = self._handle_signals(loop)
-        try:
+        with on_signals(self.stop):
             async with self:
                 await self._stop.wait()
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """Asks :meth:`run` to drain and return."""
         self._stop.set()
-
-    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> list[int]:
-        handled: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self.stop)
-                handled.append(number)
-            except (NotImplementedError, RuntimeError, ValueError):
-                pass  # Windows, or not the main thread: the caller stops it
-        return handled
 
     async def _begin(self) -> None:
         """Opens a session with everything that lives as long as it."""

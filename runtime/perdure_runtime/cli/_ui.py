@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
-import logging
 import secrets
 import socket
 import sys
@@ -42,7 +41,13 @@ def hash_password(password: str) -> None:
 @click.command()
 @backend_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8233, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8233,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @click.option("--users", default=None, metavar="FILE", help="TOML: users, tokens, proxy.")
 @click.option("--token", default=None, envvar="PERDURE_UI_TOKEN", help="Instead of a random one.")
 @click.option("--module", "-m", "modules", multiple=True, help="Workflows: shows where they stand.")
@@ -67,9 +72,8 @@ async def ui(
     file with users, tokens or a proxy to be trusted. No worker is needed to look.
     """
     try:
-        import uvicorn
-
         from ..ui import Access, create_app, read_access
+        from ..ui._server import serve
     except ImportError:
         raise UsageError("the web page needs more: pip install 'perdure[ui]'") from None
 
@@ -104,21 +108,7 @@ async def ui(
         click.echo(f"{backend.url} at {link}" + (f"login?token={shown}" if shown else ""))
         click.echo("Ctrl-C ends it.", err=True)
         sys.stdout.flush()
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            root_path=root_path,
-            timeout_graceful_shutdown=1,
-            proxy_headers=False,
-            server_header=False,
-        )
-        logging.getLogger("uvicorn.error").addFilter(_quiet)
-        await uvicorn.Server(config).serve(sockets=[listener])
-
-
-def _quiet(record: logging.LogRecord) -> bool:
-    """Open pages that are cut off at the end are no errors."""
-    return "timeout graceful shutdown" not in record.getMessage()
+        await serve(app, listener, root_path=root_path)
 
 
 def _listen(host: str, port: int) -> socket.socket:

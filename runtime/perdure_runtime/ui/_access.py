@@ -273,7 +273,7 @@ def read_access(path: str | Path) -> Access:
         secret = "…"                       # optional: sessions outlive the process
 
         [users.ann]
-        password = "scrypt$…"              # perdure ui --hash-password
+        password = "scrypt$…"              # perdure hash-password
         role = "operator"                  # or "viewer", the default
         payloads = false                   # hidden; shown by default
 
@@ -300,7 +300,7 @@ def read_access(path: str | Path) -> Access:
         stored = entry.get("password", "")
         if not str(stored).startswith("scrypt$"):
             raise UsageError(
-                f"{path}: users.{name} needs a password as `perdure ui --hash-password` prints it"
+                f"{path}: users.{name} needs a password as `perdure hash-password` prints it"
             )
         users[name] = (str(stored), _user(name, entry, path))
     tokens: dict[str, User] = {}
