@@ -20,9 +20,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._desk import Redact
-from . import _api, _live, _pages
+from . import _acting, _api, _live, _login, _pages
 from ._access import Access
 from ._errors import RefusedError
+from ._rendering import page, problem
 from ._requests import Settings, Store
 from ._security import Guarded
 
@@ -84,10 +85,12 @@ def create_app(
     app = Starlette(
         routes=[
             *_pages.routes(),
+            *_acting.routes(),
+            *_login.routes(),
             *_live.routes(),
             Mount("/api", routes=_api.routes()),
             Mount("/static", StaticFiles(directory=_STATIC)),
-            Route("/{path:path}", _pages.page(_nowhere)),
+            Route("/{path:path}", page(_nowhere)),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
         lifespan=lifespan,
@@ -104,4 +107,4 @@ async def _not_found(request: Request, error: Exception) -> Response:
     message = "there is no such thing" if status == 404 else "not in this way (another method)"
     if "/api" in request.url.path:
         return JSONResponse({"error": {"type": "Refused", "message": message}}, status)
-    return _pages.problem(request, RefusedError(status, message))
+    return problem(request, RefusedError(status, message))
