@@ -7,6 +7,10 @@ very file, on this very kernel. Process ids prove nothing (they are reused, and 
 their own). Sessions of this process are judged by a registry, never by the lock, and a fork opens
 a file of its own.
 
+The file of a process that died stays: it is the proof for each of its sessions, in each store and
+shard, and who takes one over knows nothing of the others. Whoever opens a file of its own in the
+folder clears away what has lain there marked for an hour, see :func:`_tidy`.
+
 PYTEST_DONT_REWRITE
 """
 
@@ -19,6 +23,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +33,10 @@ except ImportError:  # Windows: leases run out, nothing shortens them
     fcntl = None  # type: ignore[assignment]
 
 _guard: Final = threading.Lock()
+_OPENING: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)  # the folder may lie in /tmp
+_DEAD: Final = b"dead"
+_YOUNG: Final = 60  # seconds; a younger file may belong to one who is about to lock it
+_KEPT: Final = 3600  # seconds from the mark to the removal
 
 
 class _ProcessLock:
@@ -42,6 +51,7 @@ class _ProcessLock:
         fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(self._fd)
         self.identity = {"device": status.st_dev, "inode": status.st_ino}
+        _tidy(folder, {self.path})
 
 
 _locks: dict[str, _ProcessLock] = {}
@@ -114,35 +124,62 @@ def proven_dead(session_id: str, proof: str) -> bool:
 
 
 def _lock_is_free(path: str, data: dict[str, Any]) -> bool:
-    if fcntl is None:
-        return False
     try:
-        fd = os.open(path, os.O_RDWR)
+        fd = os.open(path, _OPENING)
     except OSError:
         return False
     try:
         status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) != (data["device"], data["inode"]):
-            return False
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+        same = (status.st_dev, status.st_ino) == (data["device"], data["inode"])
+        return same and _try_lock(fd)
     finally:
         os.close(fd)
 
 
-def _remove(path: str, pid: int) -> None:
-    if os.getpid() == pid:
+def _try_lock(fd: int) -> bool:
+    """Whether nobody held the lock; it goes with the descriptor."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _tidy(folder: Path, ours: set[Path]) -> None:
+    """Marks the files of dead processes, and removes those that were marked an hour ago.
+
+    A file's age says nothing about when its process died, so the mark does.
+    """
+    now = time.time()
+    for path in folder.glob("*.lock"):
+        if path in ours:
+            continue  # opening it here would drop our lock
         try:
-            os.unlink(path)
+            fd = os.open(path, _OPENING)
         except OSError:
-            pass
+            continue
+        try:
+            status = os.fstat(fd)
+            age = now - status.st_mtime
+            if age < _YOUNG or not _try_lock(fd):
+                continue
+            if not status.st_size:
+                os.write(fd, _DEAD)
+            elif age > _KEPT:
+                os.unlink(path)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
 
 
-def forget_file(proof: str) -> None:
-    """Removes the lock file of a process that was proven dead, once its sessions are taken over."""
-    path = json.loads(proof).get("path")
-    if path:
-        _remove(path, os.getpid())
+def _remove(path: str, pid: int) -> None:
+    """Removes our file when the process ends, unless sessions stay behind that it proves dead."""
+    if os.getpid() != pid or _sessions:
+        return
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,44 @@ def test_relayed_twice_at_once_arrives_once_and_in_order(tmp_path: Path) -> None
         assert [entry.entry for entry in answers.inbox] == [b"accepted %d" % n for n in range(300)]
         await backend.aclose()
         await other.aclose()
+
+    asyncio.run(main())
+
+
+DIES = """
+import asyncio, sys
+from perdure_backends import open_backend
+from perdure_backends.records import SessionStart
+
+async def main():
+    backend = open_backend(sys.argv[1])
+    await backend.open()
+    await backend.open_session(SessionStart(id="dead", build="b", lease=3_600_000_000))
+    print("open", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_shards_find_a_killed_process_dead_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is first leaves the others their proof."""
+    monkeypatch.setattr("perdure_backends._relational._backend._SEEN_FREE", 0.0)
+    url = cluster_url(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", DIES, url], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        process.kill()
+
+    async def main() -> None:
+        backend = open_backend(url)
+        assert isinstance(backend, ShardedRedisBackend)
+        await backend.open()
+        lost = [(await shard.sweep("survivor", 10)).sessions_lost for shard in backend.shards]
+        assert lost == [("dead",)] * SHARDS
+        await backend.aclose()
 
     asyncio.run(main())
 

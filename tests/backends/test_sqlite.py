@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -304,6 +305,47 @@ def test_a_process_is_proven_dead_only_once_it_is(tmp_path: Path) -> None:
             other = json.dumps({**json.loads(proof), key: value})
             assert not _liveness.proven_dead("theirs", other), f"another {key} proves nothing"
         assert not _liveness.proven_dead("theirs", "{}")
+
+
+def age(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_dead_processs_file_stays_as_long_as_somebody_may_need_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+
+    def another_starts() -> None:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        proof = process.stdout.readline()
+        file = Path(json.loads(proof)["path"])
+        age(file, 1_000_000)
+        another_starts()
+        assert not file.read_bytes(), "who lives is not marked, however old the file is"
+        process.kill()
+        process.wait()
+    another_starts()
+    assert file.read_bytes() == b"dead"
+    another_starts()
+    assert _liveness.proven_dead("theirs", proof), "a mark of just now keeps the file"
+    age(file, 3601)
+    another_starts()
+    assert not file.exists()
+
+
+def test_a_process_that_ends_without_ending_its_session_leaves_the_proof(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    assert _liveness.proven_dead("theirs", done.stdout.decode())
+    ended = HOLDER + "_liveness.unregister('theirs')"
+    command = [sys.executable, "-c", ended, str(tmp_path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    assert not Path(json.loads(done.stdout)["path"]).exists()
 
 
 def test_sessions_of_this_process_are_judged_by_the_registry(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ from ._rows import (
     encode_run,
     encode_session,
     moved,
-    proof_of,
     run_places,
     scored,
 )
@@ -73,7 +72,6 @@ class RedisLink:
         self._commands: list[Command] = []
         self._limits: dict[tuple[str, str, Any], Any] = {}
         self._levels: list[Command] = []
-        self._dead: list[str] = []
         self._held: list[str] = []
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
@@ -491,8 +489,6 @@ class RedisLink:
         if failed is not None:
             self._database.forget(self._runs, self._activities)
             raise ConflictError(f"{failed[1]} has changed")
-        for proof in self._dead:
-            _liveness.forget_file(proof)
         self._database.remember(
             {serial: (revisions[serial], row) for serial, (_, row) in self._runs.items()},
             {key: stored for key, (stored, _) in self._activities.items()},
@@ -658,9 +654,6 @@ class RedisLink:
         ]
 
     def _do_delete_session(self, row: Sequence[Any]) -> None:
-        proof = proof_of(self._guards.get(("field", self._keys.sessions, row[0])))
-        if _liveness.proven_dead(row[0], proof):
-            self._dead.append(proof)
         self._commands += [
             ("HDEL", self._keys.sessions, row[0]),
             ("ZREM", self._keys.expiries, row[0]),

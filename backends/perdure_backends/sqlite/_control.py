@@ -166,17 +166,13 @@ def nothing_due(
 def _lost_sessions(tx: Tx, session_id: str) -> list[str]:
     others = tx.execute(SQL["other_sessions"], (session_id,)).fetchall()
     dead = [
-        (other, build, proof)
+        (other, build)
         for other, build, expires_at, proof in others
         if expires_at <= tx.now or _liveness.proven_dead(other, proof)
     ]
-    for other, build, _ in dead:
+    for other, build in dead:
         _lose_session(tx, other, build)
-    # Files go last: several sessions of one process share theirs.
-    for other, _, proof in dead:
-        if _liveness.proven_dead(other, proof):
-            _liveness.forget_file(proof)
-    return [other for other, _, _ in dead]
+    return [other for other, _ in dead]
 
 
 def _do_what_is_due(tx: Tx, limit: int) -> tuple[int, int]:
