@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import Any, Final, cast
 
@@ -160,7 +160,7 @@ def key_of(workflow: str, version: int) -> str:
 
 
 def documents_of(
-    workflows: list[Workflow[..., Any]], *, build: str, queues: list[str], at: int
+    workflows: Sequence[Workflow[..., Any]], *, build: str, queues: list[str], at: int
 ) -> list[Document]:
     """What a worker publishes. Never raises: what has no schema is published without."""
     return [

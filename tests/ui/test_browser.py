@@ -9,16 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from browsing import Watched, browser
+from perdure_backends import Documents
+from perdure_backends.records import Document
 from perdure_runtime import Client
+from perdure_runtime._schemas import SCHEMAS, Published, key_of
 from playwright.sync_api import Browser, Page, expect
 from serving import BLIND, OPERATOR, VIEWER, Served, served
 from shop import Order, approval, checkout, retries, stuck
 from stores import store_url
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
+
+# It is said for a moment only, and the next update says something else.
+NOTE_COPIED = """() => {
+    window.copied = new Promise((done) => {
+        const look = () => live.textContent === "copied" && done("copied");
+        new MutationObserver(look).observe(live, {childList: true});
+    });
+}"""
 
 
 expect.set_options(timeout=20_000)  # beside the rest of the suite, on two cores
@@ -90,8 +102,9 @@ def test_browse_filter_and_follow(chrome: Browser, page: Served) -> None:
         view.get_by_role("link", name="tea-1").click()
         expect(view.get_by_role("heading", level=1)).to_have_text("tea-1")
         view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        view.evaluate(NOTE_COPIED)
         view.locator(".title .copy").click()
-        expect(view.locator("#live")).to_have_text("copied")
+        assert view.evaluate("copied") == "copied"
         assert view.evaluate("navigator.clipboard.readText()") == "tea-1"
         expect(view.locator("#published + pre")).to_contain_text("waiting for approval")
         expect(view.locator(".timeline g.activity")).to_have_count(2)
@@ -207,6 +220,56 @@ def test_each_action(chrome: Browser, page: Served) -> None:
         expect(view.locator("#theme")).to_be_visible()
         view.locator("body").press("?")
         expect(view.locator("#keys")).to_be_visible()
+
+
+def test_what_no_worker_has_now_goes_last_and_says_so(chrome: Browser, tmp_path: Path) -> None:
+    old = Published("abandoned", 1, "b0", "shop")
+    with served(store_url("sqlite", tmp_path)) as page:
+
+        async def publish_old() -> None:
+            assert isinstance(page.backend, Documents)
+            key = key_of(old.workflow, old.version)
+            await page.backend.put_documents([Document(SCHEMAS, key, msgspec.json.encode(old))])
+
+        page.run(publish_old())
+        with looking(chrome, page) as tab:
+            options = tab.go("/start").get_by_label("Workflow", exact=True).locator("option")
+            expect(options.last).to_have_text("abandoned: no worker has it now")
+            expect(options.filter(has_text="no worker")).to_have_count(1)
+
+
+def test_without_scripts(chrome: Browser, tmp_path: Path) -> None:
+    """What can be read can be read, and what can be done can be done, with links and forms."""
+    with (
+        served(store_url("sqlite", tmp_path)) as page,
+        looking(chrome, page, java_script_enabled=False) as tab,
+    ):
+        view = tab.go("/start")
+        view.get_by_label("Workflow", exact=True).select_option("checkout@1")
+        view.get_by_role("button", name="Choose").click()
+        view.get_by_label("item").fill("tea")
+        view.get_by_label("Id optional").fill("x")
+        view.get_by_role("button", name="Start").click()
+        expect(view.get_by_role("heading", level=1)).to_have_text("x")
+        view.get_by_role("link", name="Update …").click()
+        view.get_by_label("Update", exact=True).select_option("price")
+        view.get_by_role("button", name="Choose").click()
+        view.get_by_label("Value").fill("5")
+        view.get_by_role("button", name="Send").click()
+        expect(view.locator(".notice.good pre")).to_have_text("105")
+
+        tab.go("/instances")
+        view.get_by_label("Workflow", exact=True).fill("checkout")
+        view.get_by_role("button", name="Filter").click()
+        expect(view).to_have_url(re.compile("checkout"))
+        expect(view.locator("table.rows tbody tr")).to_have_count(1)
+        view.locator("table.rows tbody input").check()
+        view.get_by_label("Chosen ones:").select_option("terminate")
+        view.get_by_role("button", name="Go on …").click()
+        view.get_by_label("Reason").fill("tidy")
+        view.get_by_role("button", name="Terminate").click()
+        tab.go("/audit")
+        expect(view.locator("tbody tr")).to_have_count(3)
 
 
 def test_each_role(chrome: Browser, page: Served) -> None:

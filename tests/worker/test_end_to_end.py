@@ -49,7 +49,7 @@ FAST = Retry(attempts=3, interval=0.01)
 
 async def eventually(condition: Callable[[], Awaitable[Any]]) -> None:
     """Waits until something holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():  # noqa: ASYNC110  (seen from outside, by polling)
             await asyncio.sleep(0.005)
 

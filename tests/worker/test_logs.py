@@ -155,7 +155,8 @@ def test_structlog_shows_the_fields() -> None:
     handler.setFormatter(formatter)
     watched = logging.getLogger("perdure.workflow")
     watched.addHandler(handler)
-    before, watched.level = watched.level, logging.INFO
+    before = watched.level
+    watched.setLevel(logging.INFO)
     try:
         with SyncEnvironment() as env:
             env.run(says.options(id="i-1"))

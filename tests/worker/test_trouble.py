@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import Run
 from perdure import (
+    BackendUnavailableError,
     DataConverter,
     JsonConverter,
     PayloadError,
@@ -150,6 +152,11 @@ def test_what_nobody_offers_waits_and_is_shown(url: str) -> None:
                 assert await waiting.state() == "running"
                 await unknown.signal(go, 1)
                 assert await unknown.result(timeout=10) == 20
+
+                async def ran() -> bool:
+                    return not (await waiting.pending()).activities
+
+                await eventually(ran)
             async with Worker(backend, workflows=[other], activities=[]):
                 assert await waiting.result(timeout=10) == 2
 
@@ -467,5 +474,34 @@ def test_a_lost_session_is_replaced(url: str, caplog: pytest.LogCaptureFixture) 
 
             await eventually(renewed)
             assert await Client(backend).run(other) == 2
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_could_not_begin_leaves_nothing_and_may_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with connect("memory://") as backend:
+            worker = Worker(backend, workflows=[old_code], activities=[a, b])
+            open_session = backend.open_session
+            for out_of_reach in ("open_session", "now"):
+                with monkeypatch.context() as patched:
+
+                    async def fails(*_: Any) -> Any:
+                        raise BackendUnavailableError("gone")
+
+                    patched.setattr(backend, out_of_reach, fails)
+                    with pytest.raises(BackendUnavailableError, match="gone"):
+                        async with worker:
+                            pass
+                assert worker.session_id is None
+                assert not [one for one in threading.enumerate() if "perdure" in one.name]
+            assert backend.open_session == open_session
+            async with worker:
+                client = Client(backend)
+                handle = await client.start(old_code)
+                await handle.signal(go, 3)
+                assert await handle.result() == 20
 
     asyncio.run(main())

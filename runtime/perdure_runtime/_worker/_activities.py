@@ -123,6 +123,11 @@ class ActivityRunner:
         return self._slots - len(self._attempts) - len(self._reserved)
 
     @property
+    def slots(self) -> int:
+        """How many run at once, at most."""
+        return self._slots
+
+    @property
     def allowed(self) -> int:
         """How many may be claimed now."""
         if self._bucket is None:

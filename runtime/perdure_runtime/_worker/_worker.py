@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perdure import (
     Activity,
     BackendError,
-    BackendUnavailableError,
     DataConverter,
     Duration,
     InvalidOptionError,
@@ -25,15 +24,8 @@ from perdure import (
 )
 from perdure.extension import DEFAULT_QUEUE, check_queue
 from perdure_backends import Backend, Documents
-from perdure_backends._wakeups import ACTIVITIES, DUE, TURNS, Waiter
-from perdure_backends.records import (
-    ActivityClaim,
-    ActivityTask,
-    ClaimedTurns,
-    QueryTask,
-    TurnClaim,
-    TurnTask,
-)
+from perdure_backends._wakeups import ACTIVITIES, TURNS
+from perdure_backends.records import QueryTask, TurnTask
 
 from .._client import Client
 from .._core import Execution, Spans
@@ -43,25 +35,22 @@ from .._registry import Registry, Resources, build_id
 from .._services import Services
 from .._signals import on_signals
 from .._telemetry import NOBODY, Telemetry
-from ._activities import BEATS, ActivityRunner
+from ._activities import ActivityRunner
+from ._claiming import Claiming
 from ._clock import StoreClock
 from ._queries import QueryRunner
 from ._session import Session
-from ._turns import Turns, log_fields
+from ._showing import Publishing, Showing
+from ._turns import Turns
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from .._health import HealthServer
     from .._replay._paranoid import Paranoid
+    from .._tally import Tally
 
 _log: Final = logging.getLogger("perdure.runtime")
 
 MismatchPolicy = Literal["park", "fail", "retry"]
-
-_SWEEP_BATCH: Final = 1000
-_PARKED_INTERVAL: Final = 5.0
-_LATE_CALL: Final = 10.0
-_SHOW_INTERVAL: Final = 15.0
 
 
 class Worker:
@@ -143,13 +132,6 @@ class Worker:
         health: str | int | None = None,
         services: Services | None = None,
     ) -> None:
-        if health is not None:
-            from .._health import parse_address
-
-            parse_address(health)
-        self._health_at = health
-        self._health: HealthServer | None = None
-        self._ending = False
         if isinstance(queues, str):
             raise InvalidOptionError(f"queues is a sequence of names: [{queues!r}]")
         for name, value, least in (
@@ -178,7 +160,8 @@ class Worker:
             activities = [*activities, prune_finished]
         self._backend = backend
         self._telemetry = telemetry if telemetry is not None else NOBODY
-        self._stop_timing: Callable[[], None] = lambda: None
+        self._showing = Showing(backend, self._telemetry, health)
+        self._ending = False
         self._services = services if services is not None else Services()
         self._middleware = tuple(middleware)
         self._resources = Resources(resources, own=(Client, Worker))
@@ -209,6 +192,7 @@ class Worker:
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._publishing: Publishing | None = None
         self._guarding = False
         self._retaining: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -247,7 +231,7 @@ class Worker:
     @property
     def health_url(self) -> str | None:
         """Where its health is shown, while it is."""
-        return None if self._health is None else self._health.url
+        return self._showing.url
 
     @property
     def slots(self) -> dict[str, tuple[int, int]]:
@@ -299,13 +283,9 @@ class Worker:
         if session is None:
             return
         self._session = None
-        await self._stop_retaining()
         await self._give_all_up(session)
-        self._stop_guarding()
-        self._stop_telling()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-            self._watchdog = None
+        await self._stop_retaining()
+        self._stop_watching()
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -315,10 +295,16 @@ class Worker:
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._ending = False
-        if self._telemetry.times_store:
-            from .._timing import time_store
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            self._stop_watching()
+            raise
+        return self
 
-            self._stop_timing = time_store(self._backend, self._telemetry)
+    async def _start(self) -> None:
+        self._showing.time_store()
         self._resources.add(Worker, self)
         self._resources.add(
             Client,
@@ -339,12 +325,9 @@ class Worker:
         if self._guard is not None:
             install(self._workflows)
             self._guarding = True
-        self._telemetry.worker_began(self)
-        if self._health_at is not None:
-            await self._show_health(self._health_at)
+        self._showing.begin(self)
         if self._retention is not None:
             self._retaining = self._loop.create_task(self._keep_retention(self._retention))
-        return self
 
     async def _keep_retention(self, age: float) -> None:
         from .._retention import keep_retention
@@ -394,7 +377,7 @@ class Worker:
         )
         from .._tally import Tally
 
-        self._tally = Tally(self._clock.now)
+        tally = Tally(self._clock.now)
         self._turns = Turns(
             self._backend,
             self._registry,
@@ -407,7 +390,7 @@ class Worker:
             watchdog=self._watchdog,
             checker=self._checker,
             telemetry=self._telemetry,
-            tally=self._tally,
+            tally=tally,
         )
         self._queries = QueryRunner(
             self._backend, self._registry, self._turns, self._execution, queues=self._queues
@@ -423,28 +406,43 @@ class Worker:
             rate=self._rate,
             middleware=self._middleware,
             telemetry=self._telemetry,
-            tally=self._tally,
+            tally=tally,
         )
         self._turns.activities = self._activities
-        self._turns.on_forgotten = self._activities.on_forgotten = self._note_lost_answer
-        self._suspects = False
-        self._alone = False
-        self._suspects_again = float("-inf")
-        self._claiming = asyncio.Lock()
-        self._reconcile: list[float] = []
-        self._turns_full = _Capacity()
-        self._activities_full = _Capacity()
+        claiming = Claiming(
+            self._backend,
+            self._registry,
+            self._clock,
+            self._turns,
+            self._activities,
+            self._queries,
+            session_id=self._session.id,
+            build=self._build,
+            queues=self._queues,
+            max_turns=self._max_turns,
+            poll=self._poll,
+            telemetry=self._telemetry,
+        )
         await self._session.open()
-        self._loops = [
-            self._spawn("turns", TURNS, self._claim_turns),
-            self._spawn("activities", ACTIVITIES, self._claim_activities),
-            self._spawn("sweep", DUE, self._sweep),
-            self._spawn("beats", BEATS, self._beat),
-        ]
-        if isinstance(self._backend, Documents) and self._services.shows_itself:
+        self._loops = claiming.loops()
+        self._publishing = self._publish(self._backend, self._session.id, tally)
+        if self._publishing is not None:
             self._loops.append(
-                self._loop.create_task(self._show(self._backend), name="perdure shows itself")
+                self._loop.create_task(self._publishing.run(), name="perdure publishes")
             )
+
+    def _publish(self, store: object, session_id: str, tally: Tally) -> Publishing | None:
+        if not isinstance(store, Documents) or not self._services.shows_itself:
+            return None
+        return Publishing(
+            store,
+            tally,
+            self._clock,
+            self._workflows,
+            session_id=session_id,
+            build=self._build,
+            queues=self._queues,
+        )
 
     def _paranoid(self) -> Paranoid:
         from .._replay._paranoid import Paranoid
@@ -479,34 +477,6 @@ class Worker:
         telemetry = self._telemetry
         return Spans(run_id, stable_ids=telemetry.stable_ids) if telemetry.traces else None
 
-    def _spawn(
-        self,
-        name: str,
-        topic: str,
-        step: Callable[[], Coroutine[Any, Any, float | None]],
-    ) -> asyncio.Task[None]:
-        return self._loop.create_task(self._repeat(topic, step), name=f"perdure {name}")
-
-    async def _repeat(
-        self, topic: str, step: Callable[[], Coroutine[Any, Any, float | None]]
-    ) -> None:
-        """Takes ``step`` again when woken, or after the seconds that it returns."""
-        with self._backend.wakeups.listen(topic) as waiter:
-            if topic == TURNS:
-                self._turns.on_capacity = self._turns_full.attach(waiter)
-            elif topic == ACTIVITIES:
-                self._activities.on_capacity = self._activities_full.attach(waiter)
-            while True:
-                try:
-                    pause = await step()
-                except BackendError as error:
-                    _log.warning("the store does not answer: %s", error)
-                    pause = self._poll
-                except Exception:
-                    _log.exception("internal error in a worker's loop; please report it")
-                    pause = self._poll
-                await waiter.wait(self._poll if pause is None else pause)
-
     async def _end(self) -> None:
         session = self._session
         if session is None:
@@ -522,42 +492,26 @@ class Worker:
             await self._queries.stop()
             await self._activities.drain(self._drain_timeout)
             await self._turns.drain()
-            await self._save_rates(session.id)
+            if self._publishing is not None:
+                await self._publishing.finish()
         finally:
             self._session = None
-            self._stop_guarding()
-            self._stop_telling()
+            self._stop_watching()
             self._activities.close()
             try:
                 await session.close()
             except BackendError as error:
                 _log.warning("the session could not be ended, it will run out: %s", error)
-            if self._watchdog is not None:
-                self._watchdog.stop()
-                self._watchdog = None
 
-    async def _show_health(self, address: str | int) -> None:
-        from .._health import HealthServer
-
-        health = HealthServer(self, address)
-        try:
-            health.start()
-        except BaseException:
-            await self._end()
-            raise
-        self._health = health
-
-    def _stop_telling(self) -> None:
-        self._telemetry.worker_ended(self)
-        self._stop_timing()
-        if self._health is not None:
-            self._health.stop()
-            self._health = None
-
-    def _stop_guarding(self) -> None:
+    def _stop_watching(self) -> None:
+        """Nobody guards it any more, or is told of it."""
         if self._guarding:
             self._guarding = False
             uninstall()
+        self._showing.end(self)
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
 
     async def _stop_retaining(self) -> None:
         starting, self._retaining = self._retaining, None
@@ -619,211 +573,3 @@ class Worker:
             os._exit(70)  # EX_SOFTWARE; the session is found dead and taken over
         if self._session is not None:
             self._session.give_up()
-
-    # --- the loops --------------------------------------------------------------------------------
-
-    async def _claim_turns(self) -> float | None:
-        session = self._session
-        free = self._max_turns - self._turns.busy
-        if session is None or not self._registry.offers:
-            return None
-        if self._suspects or self._alone:
-            return await self._quarantine(session.id)
-        if free <= 0:
-            self._turns_full.wanted = True
-            await self._queries.take(session.id)
-            return None
-        claimed = await self._claim(self._turn_claim(session.id, free))
-        if claimed.queries:
-            await self._queries.take(session.id)
-        if not claimed.tasks:
-            await self._try_parked(session.id)
-        if claimed.suspects and self._loop.time() >= self._suspects_again:
-            self._suspects = True
-            return 0.0
-        return 0.0 if len(claimed.tasks) >= free else None
-
-    async def _claim(self, claim: TurnClaim) -> ClaimedTurns:
-        """Claims turns and takes them in."""
-        async with self._claiming:
-            await self._hand_back_unknown(claim.session_id)
-            try:
-                claimed = await self._backend.claim_turns(claim)
-            except BackendUnavailableError:
-                self._note_lost_answer()
-                raise
-            for task in claimed.tasks:
-                self._clock.update(task.time)
-                self._turns.admit(task)
-        return claimed
-
-    async def _claim_some_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
-        """Claims activities and starts them."""
-        async with self._claiming:
-            await self._hand_back_unknown(claim.session_id)
-            try:
-                tasks = await self._backend.claim_activities(claim)
-            except BackendUnavailableError:
-                self._note_lost_answer()
-                raise
-            for task in tasks:
-                self._activities.start_claimed(task)
-        return tasks
-
-    def _note_lost_answer(self) -> None:
-        # At once, and again later: the call that was given up may still be on its way.
-        now = self._loop.time()
-        self._reconcile = [now, now + _LATE_CALL]
-
-    async def _hand_back_unknown(self, session_id: str) -> None:
-        """After a lost answer this session may own what it never heard of."""
-        if not self._reconcile or self._loop.time() < self._reconcile[0]:
-            return
-        count = await self._backend.retain(
-            session_id, self._turns.tokens(), self._activities.tokens()
-        )
-        del self._reconcile[0]
-        if count:
-            _log.info("handed back %d leases whose claim got no answer", count)
-
-    def _turn_claim(self, session_id: str, limit: int, **more: bool) -> TurnClaim:
-        return TurnClaim(
-            session_id=session_id,
-            build=self._build,
-            queues=self._queues,
-            offers=self._registry.offers,
-            limit=limit,
-            **more,
-        )
-
-    _parked_looked = float("-inf")
-    _suspects_again = float("-inf")
-
-    async def _try_parked(self, session_id: str) -> None:
-        """Parked instances that this build has not tried yet get their chance."""
-        now = self._loop.time()
-        if now - self._parked_looked < _PARKED_INTERVAL:
-            return
-        self._parked_looked = now
-        claimed = await self._claim(self._turn_claim(session_id, 20, parked=True))
-        for task in claimed.tasks:
-            _log.info(
-                "%r was parked; this build tries it", task.instance_id, extra=log_fields(task)
-            )
-        if claimed.tasks:
-            self._parked_looked = float("-inf")
-
-    async def _quarantine(self, session_id: str) -> float | None:
-        """Runs what may have killed a worker, one at a time, with nothing else beside it."""
-        if self._turns.busy or self._activities.running:
-            self._turns_full.wanted = True
-            return 0.05
-        self._suspects, self._alone = False, True
-        try:
-            claimed = await self._claim(self._turn_claim(session_id, 1, alone=True))
-            for task in claimed.tasks:
-                _log.warning(
-                    "%r may have killed its worker; it runs alone",
-                    task.instance_id,
-                    extra=log_fields(task),
-                )
-            if not claimed.tasks:
-                for activity in await self._claim_some_activities(
-                    self._activity_claim(session_id, 1, alone=True)
-                ):
-                    _log.warning("activity %r runs alone", activity.name)
-            if self._turns.busy or self._activities.running:
-                return 0.0  # comes back here until it has ended
-            self._alone = False
-            self._backend.wakeups.notify(ACTIVITIES)
-            # What is left is for other workers: no need to pause for it again and again.
-            self._suspects_again = self._loop.time() + _PARKED_INTERVAL
-        except BackendError:
-            self._alone = False
-            raise
-        return 0.0
-
-    def _activity_claim(self, session_id: str, limit: int, *, alone: bool = False) -> ActivityClaim:
-        return ActivityClaim(
-            session_id=session_id,
-            queues=self._queues,
-            names=self._registry.activity_names,
-            limit=limit,
-            alone=alone,
-        )
-
-    async def _claim_activities(self) -> float | None:
-        session, free = self._session, self._activities.allowed
-        if session is None or not self._registry.activity_names or not self._max_activities:
-            return None
-        if self._suspects or self._alone:
-            return 0.05
-        if free <= 0:
-            self._activities_full.wanted = True
-            return self._activities.pause
-        tasks = await self._claim_some_activities(self._activity_claim(session.id, free))
-        return 0.0 if len(tasks) >= free else None
-
-    async def _sweep(self) -> float | None:
-        session = self._session
-        if session is None:
-            return None
-        report = await self._backend.sweep(session.id, _SWEEP_BATCH)
-        for lost in report.sessions_lost:
-            _log.warning("session %s is gone; its work goes on elsewhere", lost)
-        if report.sessions_lost:
-            self._telemetry.others_lost(len(report.sessions_lost))
-            # What they owned may have to run alone, which only a claim finds out.
-            self._backend.wakeups.notify(TURNS, ACTIVITIES)
-        if report.fired + report.timed_out >= _SWEEP_BATCH:
-            return 0.0
-        if report.next_due is None:
-            return self._poll  # nothing is planned and nobody else is there
-        longest = min(self._poll, 0.5)
-        return min(longest, max(0.0, (report.next_due - self._clock.now()) / 1e6) + 0.0005)
-
-    async def _show(self, store: Documents) -> None:
-        """Publishes schemas, and then what is done in each minute."""
-        from .._schemas import documents_of
-
-        build, queues = self._build, list(self._queues)
-        documents = documents_of(self._workflows, build=build, queues=queues, at=self._clock.now())
-        while True:
-            session = self._session
-            try:
-                if documents:
-                    await store.put_documents(documents)
-                    documents = []
-                if session is not None:
-                    await self._tally.save(store, session.id)
-            except BackendError as error:
-                _log.debug("schemas and rates are not stored so far: %s", error)
-            await asyncio.sleep(_SHOW_INTERVAL)
-
-    async def _save_rates(self, session_id: str) -> None:
-        if isinstance(self._backend, Documents) and self._services.shows_itself:
-            try:
-                await self._tally.save(self._backend, session_id)
-            except BackendError as error:
-                _log.debug("the last rates are not stored: %s", error)
-
-    async def _beat(self) -> float | None:
-        await self._activities.beat()
-        return min(self._poll, 1.0, self._activities.shortest_heartbeat / 3)
-
-
-class _Capacity:
-    """Wakes a claim loop when something has ended, if it could not take all that was there."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def attach(self, waiter: Waiter) -> Callable[[], None]:
-        """The callback for the end of a turn or an activity."""
-
-        def ended() -> None:
-            if self.wanted:
-                self.wanted = False
-                waiter.wake()
-
-        return ended

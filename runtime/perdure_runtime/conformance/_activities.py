@@ -161,14 +161,14 @@ async def the_next_attempt_reads_what_the_last_one_left(run: Runner) -> None:
 @activity(retry=Retry.never)
 async def takes_a_while() -> str:
     for _ in range(30):
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.04)
         heartbeat()
     return "done"
 
 
 @workflow
 async def is_patient() -> str:
-    return await takes_a_while.options(heartbeat=0.4)()
+    return await takes_a_while.options(heartbeat=0.8)()
 
 
 @case

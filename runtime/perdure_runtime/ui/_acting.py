@@ -29,6 +29,11 @@ _BULK: Final = 200
 async def _start(request: Request) -> Response:
     desk = await page_desk(request)
     schemas = await desk.schemas()
+    offered = {
+        (one["name"], one["version"]) for w in await desk.workers() for one in w["workflows"]
+    }
+    # What nobody runs now goes last: it may never come back, but it may be a deploy.
+    schemas.sort(key=lambda one: (one.workflow, one.version) not in offered)
     sent = await page_form(request) if request.method == "POST" else None
     name = str((sent or request.query_params).get("workflow", ""))
     chosen = next((one for one in schemas if f"{one.workflow}@{one.version}" == name), None)
@@ -62,6 +67,7 @@ async def _start(request: Request) -> Response:
         "start.html",
         status,
         schemas=schemas,
+        offered=offered,
         chosen=chosen,
         name=name,
         fields=fields,
