@@ -23,10 +23,10 @@ from perdure import (
     workflow,
 )
 from perdure_backends import Backend, open_backend
-from perdure_backends._relational import RelationalBackend
+from perdure_backends._relational import ConflictError, RelationalBackend
 from perdure_backends._urls import Location
 from perdure_backends.conformance import Harness, TestClock
-from perdure_backends.records import ListFilter
+from perdure_backends.records import CommitResult, ListFilter, Settled
 from perdure_backends.redis import RedisBackend
 from perdure_runtime import Client, Worker, connect
 from stores import make_store, store_url, url_of
@@ -323,6 +323,76 @@ def test_after_an_outage_nobody_is_found_dead_for_a_moment(
                     await backend.sweep("other", 10)
             assert (await backend.sweep("other", 10)).sessions_lost == lost
         await backend.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_a_commit_is_compared_with_what_others_did_meanwhile(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker commits in one step on what it knows; where that is no longer so, with locks."""
+    clock = TestClock()
+
+    async def main() -> None:
+        url = store_url(kind, tmp_path)
+        mine, theirs = open_backend(url), open_backend(url)
+        assert isinstance(mine, RelationalBackend)
+        assert isinstance(theirs, RelationalBackend)
+        for backend in (mine, theirs):
+            backend.use_clock(clock)
+            await backend.open()
+        database: Any = mine._database  # pyright: ignore[reportPrivateUsage]
+        write_compared, conflicts = database.write_compared, [0, 0]
+
+        async def counted(*writes: Any) -> None:
+            conflicts[0] += 1
+            try:
+                await write_compared(*writes)
+            except ConflictError:
+                conflicts[1] += 1
+                raise
+
+        monkeypatch.setattr(database, "write_compared", counted)
+        t, other = Harness(mine, clock), Harness(theirs, clock)
+        await t.session()
+        await mine.sweep("s1", 10)  # as every worker does; it tells that there are no limits
+        for name in "abcd":
+            await t.start(name)
+        tasks = {task.instance_id: task for task in (await t.claim()).tasks}
+        # Several at once, with activities that the same session runs.
+        activities = (t.activity(1, token="t1"), t.activity(2, token="t2"))
+        for out in await t.commit_items(
+            *(t.turn(one, activities=activities) for one in tasks.values())
+        ):
+            assert out.result == CommitResult.APPLIED
+        assert conflicts == [1, 0]
+        # A signal of another process, beside an instance that nobody touched.
+        await other.signal("a", "go")
+        settled = (Settled(1, "t1"),)
+        again = [t.turn(tasks[one], turn=2, settled=settled) for one in "ab"]
+        assert [out.result for out in await t.commit_items(*again)] == [CommitResult.APPLIED] * 2
+        assert conflicts == [2, 1]
+        record = await theirs.describe("a")
+        assert record is not None
+        assert (record.turn, len((await theirs.pending(record.run_id)).activities)) == (2, 1)
+        # An activity was handed back behind our back, and runs elsewhere.
+        tokens = [task.token for task in tasks.values()]
+        assert await theirs.retain("s1", tokens, ["t1"]) == 4
+        await other.session("s2")
+        assert len(await other.claim_activities("s2")) == 4
+        late = t.turn(tasks["c"], turn=2, settled=(Settled(2, "t2"),))
+        assert [out.result for out in await t.commit_items(late)] == [CommitResult.STALE]
+        assert conflicts == [3, 2]
+        described = await theirs.describe("c")
+        assert described is not None
+        assert described.turn == 1
+        # With nobody in between, an end goes through in one step too.
+        await t.applied(tasks["d"], turn=2, finish=t.finish(tasks["d"]))
+        assert conflicts == [4, 2]
+        assert await other.state("d") == "completed"
+        for backend in (mine, theirs):
+            await backend.aclose()
 
     asyncio.run(main())
 

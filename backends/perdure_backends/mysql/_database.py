@@ -1,4 +1,4 @@
-"""The driver's side: a pool, units of work in two round trips, user locks, errors.
+"""The driver's side: a pool, units of work in one or two round trips, user locks, errors.
 
 PYTEST_DONT_REWRITE
 """
@@ -22,13 +22,13 @@ from perdure import (
 )
 from pymysql import err
 
-from .._relational import ConflictError, Link, Look, LoopPools, Undivided, Write, opened
+from .._relational import ConflictError, Look, LoopPools, Undivided, Write, opened
 from .._relational._listing import listing
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from . import _migrations
 from ._driver import connect, connection_options, create_pool, execute
-from ._statements import SQL, bound, statements_for, with_prefix
+from ._statements import SQL, UNMET, bound, compared, statements_for, with_prefix
 
 _LEAST_MYSQL: Final = (8, 0)
 _LEAST_MARIADB: Final = (10, 6)
@@ -93,10 +93,16 @@ class MysqlDatabase(Undivided):
     @property
     def compares(self) -> bool:
         """See :attr:`Database.compares`."""
-        return False
+        return True
 
     async def write_compared(self, checks: Sequence[Write], writes: Sequence[Write]) -> None:
-        """See :meth:`Database.write_compared`: never called."""
+        """See :meth:`Database.write_compared`: one packet."""
+        link = await self.link()
+        try:
+            await link.send(compared(checks, writes, self.prefix))
+        except BaseException:
+            await link.abandon()
+            raise
 
     async def open(self) -> None:
         """See :meth:`Database.open`."""
@@ -159,7 +165,9 @@ class MysqlDatabase(Undivided):
                 async with asyncio.timeout(self._timeout):
                     return await execute(raw, text)
         except BaseException as error:
-            if not isinstance(error.__cause__, (err.IntegrityError, err.ProgrammingError)):
+            cause = error.__cause__
+            harmless = isinstance(cause, (err.IntegrityError, err.ProgrammingError))
+            if not harmless and not (isinstance(cause, err.Error) and cause.args[0] == UNMET):
                 raw.close()
             raise
 
@@ -199,7 +207,7 @@ class MysqlDatabase(Undivided):
         """A statement about our tables with its parameters written in."""
         return bound(with_prefix(text, self.prefix), parameters)
 
-    async def link(self) -> Link:
+    async def link(self) -> _Link:
         """See :meth:`Database.link`."""
         pool = await self._pool()
         with self._mapped():
@@ -335,6 +343,11 @@ class _Link:
             self._begun = True
         if self._begun:
             texts.append("COMMIT")
+        await self.send(texts)
+
+    async def send(self, texts: Iterable[str]) -> None:
+        """Sends what ends the transaction."""
+        self._begun = True
         for packet in self._database.packets(texts):
             await self._database.run(self._raw, packet)
         self._release()
@@ -386,8 +399,8 @@ class _Keeper:
             raw.close()
 
 
-_CONFLICTS: Final = frozenset((1020, 1062, 1205, 1213, 3572))
-"""Record changed, duplicate key, lock wait time-out, deadlock, lock not available."""
+_CONFLICTS: Final = frozenset((UNMET, 1020, 1062, 1205, 1213, 3572))
+"""A comparison, record changed, duplicate key, lock wait time-out, deadlock, lock not available."""
 
 _UNAVAILABLE: Final = frozenset(
     (

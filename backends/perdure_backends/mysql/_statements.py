@@ -24,7 +24,10 @@ SQL: Final = load_statements(__package__ or "")
 _NAMED: Final = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 _NUMBERED: Final = re.compile(r":(\d+)")
 _KEYS: Final = re.compile(r"\{or:([a-z]+) ([^}]*)\}")
-_MARKED: Final = re.compile(r"\{(or|rows)\s([^}]*)\}")
+_MARKED: Final = re.compile(r"\{(or|rows|union)\s([^}]*)\}")
+_BETWEEN: Final = {"or": ") OR (", "rows": "), (", "union": " UNION ALL SELECT "}
+UNMET: Final = 1690
+"""The server's error for a number out of range, see :func:`compared`."""
 
 _ROWS: Final = 500
 """Rows that go into one statement at most."""
@@ -68,8 +71,8 @@ def bound(text: str, parameters: dict[str, Any]) -> str:
 
 
 def _joined(kind: str, pattern: str, rows: Sequence[tuple[Any, ...]]) -> str:
-    fill = _filler(pattern)
-    return (" OR " if kind == "or" else ", ").join(f"({fill(row)})" for row in rows)
+    joined = _BETWEEN[kind].join(map(_filler(pattern), rows))
+    return joined if kind == "union" else f"({joined})"
 
 
 @functools.lru_cache(maxsize=500)
@@ -100,6 +103,27 @@ def statements_for(write: Write, prefix: str) -> Iterator[str]:
     if not kind:
         yield from map(_filler(pattern), write.rows)
         return
-    for start in range(0, len(write.rows), _ROWS):
-        rows = write.rows[start : start + _ROWS]
+    for rows in _parts(write):
         yield f"{before}{_joined(kind, pattern, rows)}{behind}"
+
+
+def _parts(write: Write) -> Iterator[Sequence[tuple[Any, ...]]]:
+    for start in range(0, len(write.rows), _ROWS):
+        yield write.rows[start : start + _ROWS]
+
+
+def compared(checks: Sequence[Write], writes: Sequence[Write], prefix: str) -> Iterator[str]:
+    """A transaction that breaks off with the error :data:`UNMET` unless ``checks`` meet all rows.
+
+    What follows a failed statement of a packet is not run; and adding to the greatest number is
+    the plainest statement that fails, or not, by what has just happened. (`DO` fails silently.)
+    """
+    yield "BEGIN"
+    for write in checks:
+        met = zip(statements_for(write, prefix), _parts(write), strict=True)
+        for text, rows in met:
+            yield text
+            yield f"SET @perdure_unmet = 18446744073709551615 + (ROW_COUNT() <> {len(rows)})"
+    for write in writes:
+        yield from statements_for(write, prefix)
+    yield "COMMIT"

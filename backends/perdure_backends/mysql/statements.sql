@@ -353,6 +353,37 @@ UPDATE perdure_runs SET
   closes_with = :19, has_children = :20, continued_to = :21, park = :22, tried = :23
 WHERE serial = :1
 
+-- name: compare_runs
+UPDATE (
+  SELECT
+    NULL AS serial, NULL AS current_of, NULL AS status, NULL AS suspended, NULL AS deadline_at,
+    NULL AS finished_at, NULL AS ready_at, NULL AS owner, NULL AS token, NULL AS executing,
+    NULL AS losses, NULL AS lone_losses, NULL AS loss_base, NULL AS turn, NULL AS events,
+    NULL AS last_seq, NULL AS unread, NULL AS last_commit, NULL AS closes_with,
+    NULL AS has_children, NULL AS continued_to, NULL AS park, NULL AS tried, NULL AS old_status,
+    NULL AS old_suspended, NULL AS old_ready_at, NULL AS old_owner, NULL AS old_token,
+    NULL AS old_executing, NULL AS old_losses, NULL AS old_lone_losses, NULL AS old_turn,
+    NULL AS old_last_seq, NULL AS old_unread, NULL AS old_closes_with, NULL AS old_has_children
+  FROM DUAL WHERE FALSE UNION ALL SELECT {union
+    :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
+    :22, :23, :24, :25, :26, :27, :28, :29, :30, :31, :32, :33, :34, :35, :36}
+) AS u STRAIGHT_JOIN perdure_runs AS r ON r.serial = u.serial SET
+  r.current_of = u.current_of, r.status = u.status, r.suspended = u.suspended,
+  r.deadline_at = u.deadline_at, r.finished_at = u.finished_at, r.ready_at = u.ready_at,
+  r.owner = u.owner, r.token = u.token, r.executing = u.executing, r.losses = u.losses,
+  r.lone_losses = u.lone_losses, r.loss_base = u.loss_base, r.turn = u.turn, r.events = u.events,
+  r.last_seq = u.last_seq, r.unread = u.unread, r.last_commit = u.last_commit,
+  r.closes_with = u.closes_with, r.has_children = u.has_children, r.continued_to = u.continued_to,
+  r.park = u.park, r.tried = u.tried
+WHERE r.status = u.old_status AND r.suspended = u.old_suspended AND r.ready_at <=> u.old_ready_at
+  AND r.owner <=> u.old_owner AND r.token <=> u.old_token AND r.executing = u.old_executing
+  AND r.losses = u.old_losses AND r.lone_losses = u.old_lone_losses AND r.turn = u.old_turn
+  AND r.last_seq = u.old_last_seq AND r.unread = u.old_unread
+  AND r.closes_with <=> u.old_closes_with AND r.has_children = u.old_has_children
+
+-- name: settle_activities
+DELETE FROM perdure_activities WHERE {or run = :1 AND number = :2 AND token = :3}
+
 -- name: insert_starts
 INSERT INTO perdure_starts (run, started)
 VALUES {rows :1, :2}
