@@ -332,6 +332,15 @@ class Execution:
         self._armed.clear()
         return stubborn
 
+    def dissolve(self) -> None:
+        """Undoes what holds a closed run together, so that it is freed at once.
+
+        Its parts know it and it knows them: the garbage collector would have to find them. Nothing
+        may be asked of it from now on.
+        """
+        self._loop.dissolve()
+        vars(self).clear()
+
     def _begin(self, number: int, time: int, *, replaying: bool) -> None:
         self.turn = number
         self.replaying = replaying

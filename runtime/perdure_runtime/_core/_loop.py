@@ -323,6 +323,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         else:
             self._handler(self, context)
 
+    def dissolve(self) -> None:
+        """Lets go of the closed run. What is destroyed later may still complain here."""
+        self.workflow_context = self.guard = None
+        self._arm = self._disarm = _ignore
+        self._ready.clear()
+        self._tasks.clear()
+
     def close(self) -> None:
         """Not for workflow code."""
         _refuse("close")
@@ -331,6 +338,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Closes the loop's async generators in the order of their first iteration."""
         for generator in self.take_generators():
             await generator.aclose()
+
+
+def _ignore(*_: object) -> None:
+    """Timers of a run that is gone."""
 
 
 _INSTEAD: Final = {

@@ -236,6 +236,7 @@ class ActivityRunner:
             outcome = self._failed(task, error)
         finally:
             del self._attempts[task.run_id, task.number]
+            attempt.job = None  # it holds this very coroutine
             if live is not None:
                 live.running_here -= 1
         self._tell(task, outcome, began)

@@ -708,7 +708,9 @@ class Turns:
         execution, live.execution = live.execution, None
         if execution is not None:
             stubborn = execution.close()
-            if stubborn:
+            if not stubborn:
+                execution.dissolve()
+            else:
                 self._stubborn.append(execution)
                 _log.warning(
                     "workflow %r (%s) swallowed its eviction; let perdure.Evicted and "

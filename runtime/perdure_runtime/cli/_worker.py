@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import os
@@ -127,6 +128,9 @@ async def worker(
             len(activities),
             ", ".join(queues or ("default",)),
         )
+        # What is there by now stays: the collector need not go through it again and again.
+        gc.collect()
+        gc.freeze()
         await runner.run()
 
 

@@ -139,7 +139,7 @@ async def each_timeout_ends_an_activity(run: Runner) -> None:
             expect(await app.run(times_out, which), which, "which time-out has passed")
 
 
-@activity(retry=Retry(attempts=2, interval=0.01), heartbeat=0.1)
+@activity(retry=Retry(attempts=2, interval=0.01), heartbeat=0.3)
 async def remembers() -> str:
     if activity_info().attempt == 1:
         heartbeat({"done": 3})

@@ -63,9 +63,14 @@ class Owner(Protocol):
 
 
 class Machine:
-    """A command that waits for an outcome."""
+    """A command that waits for an outcome.
+
+    Attributes:
+        future: what the code awaits, until the machine is done.
+    """
 
     transitions: ClassVar[Mapping[tuple[State, Step], State]] = {}
+    future: Any = None
 
     def __init__(self, owner: Owner, number: int) -> None:
         self.owner = owner
@@ -85,6 +90,7 @@ class Machine:
             )
         self.state = following
         if following is State.DONE:
+            self.future = None  # which knows the machine, by what cancels it
             self.owner.forget(self.number)
 
     def receive(self, event: Any) -> bool:

@@ -36,8 +36,8 @@ class SignalMachine(Machine):
         """Accepted or refused."""
         if not isinstance(event, (SignalAccepted, SignalRefused)):
             return False
-        self.move(Step.RESOLVE)
         future = self.future
+        self.move(Step.RESOLVE)
         if future is None or future.done():
             return True
         if isinstance(event, SignalAccepted):
