@@ -310,6 +310,12 @@ class Execution:
             What swallowed the closing, by name; kept referenced by the caller's choice.
         """
         self._loop.closing = True
+        stubborn = [] if self._loop.at_rest else self._close_tasks()
+        self._machines.clear()
+        self._armed.clear()
+        return stubborn
+
+    def _close_tasks(self) -> list[str]:
         stubborn: list[str] = []
         with self._loop.entered():
             for task in self._loop.tasks():
@@ -328,8 +334,6 @@ class Execution:
                     pass
                 except BaseException:
                     pass
-        self._machines.clear()
-        self._armed.clear()
         return stubborn
 
     def dissolve(self) -> None:

@@ -23,8 +23,8 @@ import contextvars
 import logging
 import sys
 from asyncio import events as _events
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from perdure import Evicted, ReadOnlyError, UnsupportedInWorkflowError
@@ -94,26 +94,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     # --- running
 
-    @contextmanager
-    def entered(self) -> Generator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """Makes this the running loop of the thread, even inside a turn of another one."""
-        outer = _events._get_running_loop()  # pyright: ignore[reportPrivateUsage]
-        task = _swap_current_task(outer, None) if _SWAPS_TASK and outer is not None else None
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=self._own_generator, finalizer=None)
-        guard = self.guard
-        if guard is not None:
-            guard.enter()
-        _events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
-        try:
-            yield
-        finally:
-            if guard is not None:
-                guard.leave()
-            _events._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
-            sys.set_asyncgen_hooks(*hooks)
-            if _SWAPS_TASK and outer is not None:
-                _swap_current_task(outer, task)
+        return _Entered(self)
 
     def run_ready(self) -> None:
         """Runs callbacks until none is left. The loop must be entered."""
@@ -253,11 +236,17 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     # --- async generators
 
-    def _own_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def own_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Takes charge of an async generator at its first iteration."""
         self._generators.append(generator)
         if len(self._generators) >= self._prune_at:
             self._generators = [g for g in self._generators if _unfinished(g)]
             self._prune_at = max(64, 2 * len(self._generators))
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is nothing to close."""
+        return not self._tasks and not self._generators
 
     def take_generators(self) -> list[AsyncGenerator[Any, Any]]:
         """The async generators that have not ended, in the order of their first iteration."""
@@ -338,6 +327,37 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Closes the loop's async generators in the order of their first iteration."""
         for generator in self.take_generators():
             await generator.aclose()
+
+
+class _Entered:
+    """A class, for a generator would cost as much again, and every turn enters its loop."""
+
+    __slots__ = ("_guard", "_hooks", "_loop", "_outer", "_task")
+
+    def __init__(self, loop: WorkflowLoop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        loop = self._loop
+        self._outer = outer = _events._get_running_loop()  # pyright: ignore[reportPrivateUsage]
+        self._task: asyncio.Task[Any] | None = None
+        if _SWAPS_TASK and outer is not None:
+            self._task = _swap_current_task(outer, None)
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=loop.own_generator, finalizer=None)
+        self._guard = loop.guard
+        if self._guard is not None:
+            self._guard.enter()
+        _events._set_running_loop(loop)  # pyright: ignore[reportPrivateUsage]
+
+    def __exit__(self, *_: object) -> None:
+        if self._guard is not None:
+            self._guard.leave()
+        outer = self._outer
+        _events._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
+        sys.set_asyncgen_hooks(*self._hooks)
+        if _SWAPS_TASK and outer is not None:
+            _swap_current_task(outer, self._task)
 
 
 def _ignore(*_: object) -> None:

@@ -55,6 +55,7 @@ T = TypeVar("T")
 _log: Final = logging.getLogger("perdure.runtime")
 
 _HISTORY_PAGE: Final = 500
+_AT_A_TIME: Final = 32  # turns until what they want to commit is sent
 _LARGEST_TURN: Final = 16 * 1024 * 1024
 _LONG_SLEEP: Final = 30_000_000  # microseconds; who only waits longer than that is not cached
 _RETRY_PAUSE: Final = 5.0
@@ -137,6 +138,8 @@ class Turns:
         self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
         self._loaders: set[asyncio.Task[None]] = set()
+        self._ready: collections.deque[Live] = collections.deque()
+        self._about_to_run = False
         self._commits: Batcher[TurnCommit, CommitOutcome] = Batcher(
             backend.commit, weigh=lambda commit: len(commit.record)
         )
@@ -277,7 +280,24 @@ class Turns:
         if live.phase is Phase.IDLE and live.pending:
             live.phase = Phase.QUEUED
             self._busy += 1
-            self._loop.call_soon(self._run, live)
+            self._ready.append(live)
+            if not self._about_to_run:
+                self._about_to_run = True
+                self._loop.call_soon(self._run_some)
+
+    def _run_some(self) -> None:
+        """Runs turns, a few at a time.
+
+        All in one go would make one commit of them, and nothing be left to do while it is written.
+        """
+        ready = self._ready
+        try:
+            for _ in range(min(_AT_A_TIME, len(ready))):
+                self._run(ready.popleft())
+        finally:
+            self._about_to_run = bool(ready)
+            if ready:
+                self._loop.call_soon(self._run_some)
 
     def _run(self, live: Live) -> None:
         execution = live.execution
