@@ -106,7 +106,7 @@ async def latencies(client: Client, url: str) -> None:
             return await client.run(first_turn) - begun
 
         idle: list[float] = []
-        for _ in range(15):
+        for _ in range(30):
             await asyncio.sleep(random.uniform(3.5, 4.5))  # in step with no look of theirs
             idle.append(await start())
         print(f"  start, idle: {percentiles(idle)}")
