@@ -87,7 +87,7 @@ _HURRY: Final = "hurry"
 """Told when this process has made something happen: others may answer soon."""
 
 _BUSY_LOOK: Final = 0.015
-_IDLE_LOOK: Final = 0.44
+_IDLE_LOOK: Final = 0.48
 """Seconds between glances where the store does not push."""
 
 _BUSY: Final = 2.0

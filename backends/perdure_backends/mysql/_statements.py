@@ -32,6 +32,9 @@ UNMET: Final = 1690
 _ROWS: Final = 500
 """Rows that go into one statement at most."""
 
+_MANY: Final = 3
+"""From so many rows on, one update of a joined table costs less than one for each row."""
+
 
 def literal(value: Any) -> str:
     """A value as SQL.
@@ -99,7 +102,10 @@ def _shape(text: str) -> tuple[str, str, str, str]:
 
 def statements_for(write: Write, prefix: str) -> Iterator[str]:
     """The statements that do a write."""
-    before, kind, pattern, behind = _shape(with_prefix(SQL[write.statement], prefix))
+    name = write.statement
+    if len(write.rows) >= _MANY and f"{name}_at_once" in SQL:
+        name = f"{name}_at_once"
+    before, kind, pattern, behind = _shape(with_prefix(SQL[name], prefix))
     if not kind:
         yield from map(_filler(pattern), write.rows)
         return

@@ -353,6 +353,26 @@ UPDATE perdure_runs SET
   closes_with = :19, has_children = :20, continued_to = :21, park = :22, tried = :23
 WHERE serial = :1
 
+-- name: update_runs_at_once
+UPDATE (
+  SELECT
+    NULL AS serial, NULL AS current_of, NULL AS status, NULL AS suspended, NULL AS deadline_at,
+    NULL AS finished_at, NULL AS ready_at, NULL AS owner, NULL AS token, NULL AS executing,
+    NULL AS losses, NULL AS lone_losses, NULL AS loss_base, NULL AS turn, NULL AS events,
+    NULL AS last_seq, NULL AS unread, NULL AS last_commit, NULL AS closes_with,
+    NULL AS has_children, NULL AS continued_to, NULL AS park, NULL AS tried
+  FROM DUAL WHERE FALSE UNION ALL SELECT {union
+    :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19, :20, :21,
+    :22, :23}
+) AS u STRAIGHT_JOIN perdure_runs AS r ON r.serial = u.serial SET
+  r.current_of = u.current_of, r.status = u.status, r.suspended = u.suspended,
+  r.deadline_at = u.deadline_at, r.finished_at = u.finished_at, r.ready_at = u.ready_at,
+  r.owner = u.owner, r.token = u.token, r.executing = u.executing, r.losses = u.losses,
+  r.lone_losses = u.lone_losses, r.loss_base = u.loss_base, r.turn = u.turn, r.events = u.events,
+  r.last_seq = u.last_seq, r.unread = u.unread, r.last_commit = u.last_commit,
+  r.closes_with = u.closes_with, r.has_children = u.has_children, r.continued_to = u.continued_to,
+  r.park = u.park, r.tried = u.tried
+
 -- name: compare_runs
 UPDATE (
   SELECT
