@@ -51,7 +51,7 @@ class _ProcessLock:
         fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(self._fd)
         self.identity = {"device": status.st_dev, "inode": status.st_ino}
-        _tidy(folder, {self.path})
+        _tidy(folder, self.path)
 
 
 _locks: dict[str, _ProcessLock] = {}
@@ -147,14 +147,14 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _tidy(folder: Path, ours: set[Path]) -> None:
+def _tidy(folder: Path, ours: Path) -> None:
     """Marks the files of dead processes, and removes those that were marked an hour ago.
 
     A file's age says nothing about when its process died, so the mark does.
     """
     now = time.time()
     for path in folder.glob("*.lock"):
-        if path in ours:
+        if path == ours:
             continue  # opening it here would drop our lock
         try:
             fd = os.open(path, _OPENING)

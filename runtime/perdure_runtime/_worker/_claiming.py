@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from perdure import BackendError, BackendUnavailableError
@@ -148,13 +149,8 @@ class Claiming:
 
     async def _claim(self, claim: TurnClaim) -> ClaimedTurns:
         """Claims turns and takes them in."""
-        async with self._claiming:
-            await self._hand_back_unknown()
-            try:
-                claimed = await self._backend.claim_turns(claim)
-            except BackendUnavailableError:
-                self._note_lost_answer()
-                raise
+        async with self._asking():
+            claimed = await self._backend.claim_turns(claim)
             for task in claimed.tasks:
                 self._clock.update(task.time)
                 self._turns.admit(task)
@@ -199,13 +195,8 @@ class Claiming:
 
     async def _claim_some_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
         """Claims activities and starts them."""
-        async with self._claiming:
-            await self._hand_back_unknown()
-            try:
-                tasks = await self._backend.claim_activities(claim)
-            except BackendUnavailableError:
-                self._note_lost_answer()
-                raise
+        async with self._asking():
+            tasks = await self._backend.claim_activities(claim)
             for task in tasks:
                 self._activities.start_claimed(task)
         return tasks
@@ -215,6 +206,17 @@ class Claiming:
         return min(self._poll, 1.0, self._activities.shortest_heartbeat / 3)
 
     # --- what went wrong --------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncGenerator[None]:
+        """Around a claim and the taking in: what is owned is known, or an answer was lost."""
+        async with self._claiming:
+            await self._hand_back_unknown()
+            try:
+                yield
+            except BackendUnavailableError:
+                self._note_lost_answer()
+                raise
 
     def _note_lost_answer(self) -> None:
         # At once, and again later: the call that was given up may still be on its way.

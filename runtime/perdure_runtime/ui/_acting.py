@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from perdure import PerdureError
@@ -19,9 +19,7 @@ from .._schemas import Published, Taken
 from ._errors import RefusedError, status_of
 from ._forms import Field, field_of, fields_of, read_fields
 from ._rendering import page, page_desk, page_form, redirect, render
-from ._requests import (
-    operator_of,
-)
+from ._requests import operator_of
 
 _BULK: Final = 200
 
@@ -29,11 +27,6 @@ _BULK: Final = 200
 async def _start(request: Request) -> Response:
     desk = await page_desk(request)
     schemas = await desk.schemas()
-    offered = {
-        (one["name"], one["version"]) for w in await desk.workers() for one in w["workflows"]
-    }
-    # What nobody runs now goes last: it may never come back, but it may be a deploy.
-    schemas.sort(key=lambda one: (one.workflow, one.version) not in offered)
     sent = await page_form(request) if request.method == "POST" else None
     name = str((sent or request.query_params).get("workflow", ""))
     chosen = next((one for one in schemas if f"{one.workflow}@{one.version}" == name), None)
@@ -62,6 +55,11 @@ async def _start(request: Request) -> Response:
             message, status = "some fields need another look", 422
         except (PerdureError, RefusedError) as error:
             message, status = str(error), status_of(error)
+    offered = {
+        (one["name"], one["version"]) for w in await desk.workers() for one in w["workflows"]
+    }
+    # What nobody runs now goes last: it may never come back, but it may be a deploy.
+    schemas.sort(key=lambda one: (one.workflow, one.version) not in offered)
     return render(
         request,
         "start.html",
@@ -182,25 +180,10 @@ _MEANS: Final = {
 async def _act(request: Request) -> Response:
     """Asks for confirmation and the reason, then acts, on one instance or several."""
     if request.method == "GET":
-        query = request.query_params
-        ids, action = query.getlist("id"), query.get("action", "")
-        if action not in ACTIONS or not ids:
-            raise RefusedError(400, "choose instances and an action")
-        return render(
-            request,
-            "act.html",
-            action=action,
-            title=_MEANS[action][0],
-            text=_MEANS[action][1],
-            ids=list(dict.fromkeys(ids))[:_BULK],
-            failed=[],
-            back=query.get("back", ""),
-        )
+        action, ids = _chosen(request.query_params)
+        return _confirmation(request, action, ids, back=request.query_params.get("back", ""))
     form: Any = await page_form(request)
-    action = str(form.get("action", ""))
-    ids = list(dict.fromkeys(map(str, form.getlist("id"))))[:_BULK]
-    if action not in ACTIONS or not ids:
-        raise RefusedError(400, "choose instances and an action")
+    action, ids = _chosen(form)
     desk, reason = await page_desk(request), str(form.get("reason", "")).strip()
     if not reason:
         raise RefusedError(422, "say why: the reason is kept in the audit log")
@@ -211,20 +194,33 @@ async def _act(request: Request) -> Response:
         except PerdureError as error:
             failed.append((one, str(error)))
     if failed:
-        return render(
-            request,
-            "act.html",
-            409,
-            action=action,
-            title=_MEANS[action][0],
-            text=_MEANS[action][1],
-            ids=[one for one, _ in failed],
-            failed=failed,
-            back="",
-        )
+        return _confirmation(request, action, [one for one, _ in failed], failed)
     if len(ids) == 1 and action != "remove":
         return redirect(request, "/instance", id=ids[0])
     return redirect(request, "/instances")
+
+
+def _chosen(given: Any) -> tuple[str, list[str]]:
+    """The action that a query or form names, and for which instances."""
+    action = str(given.get("action", ""))
+    ids = list(dict.fromkeys(map(str, given.getlist("id"))))[:_BULK]
+    if action not in ACTIONS or not ids:
+        raise RefusedError(400, "choose instances and an action")
+    return action, ids
+
+
+def _confirmation(
+    request: Request,
+    action: str,
+    ids: list[str],
+    failed: Sequence[tuple[str, str]] = (),
+    back: str = "",
+) -> Response:
+    """Asks once more; for those that failed, with the reason why."""
+    title, text = _MEANS[action]
+    status = 409 if failed else 200
+    shown = {"action": action, "title": title, "text": text, "ids": ids}
+    return render(request, "act.html", status, **shown, failed=failed, back=back)
 
 
 def routes() -> list[Route]:

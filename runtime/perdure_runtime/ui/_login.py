@@ -12,11 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ._access import SESSION_COOKIE, User
-from ._rendering import page, page_form, redirect, render
-from ._requests import (
-    address_of,
-    settings_of,
-)
+from ._rendering import page, page_form, redirect, render, root_of
+from ._requests import address_of, settings_of
 
 
 async def _login(request: Request) -> Response:
@@ -69,7 +66,7 @@ async def _login(request: Request) -> Response:
 
 def _inside(request: Request, target: str) -> str:
     """Where to go after the login: never to another site."""
-    root = request.scope.get("root_path", "").rstrip("/")
+    root = root_of(request)
     if target.startswith(f"{root}/") and not target.startswith("//") and "\\" not in target:
         return target
     return f"{root}/"

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,12 +24,7 @@ from .._rows import shortened
 from . import _plots
 from ._access import User
 from ._errors import RefusedError, status_of
-from ._requests import (
-    desk_of,
-    operator_of,
-    settings_of,
-    user_of,
-)
+from ._requests import desk_of, operator_of, settings_of, user_of
 
 _HERE: Final = Path(__file__).parent
 _LONGEST: Final = 20_000
@@ -90,22 +86,29 @@ def _stamp() -> str:
 _STAMP: Final = _stamp()
 
 
+def root_of(request: Request) -> str:
+    """The path below which the pages are shown; empty, or without a slash at its end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def link(request: Request, path: str, **query: Any) -> str:
+    """The way to a page of ours; what is empty in a query is left out."""
+    chosen = [(key, value) for key, value in query.items() if value not in (None, "", [], ())]
+    text = urlencode(chosen, doseq=True)
+    return f"{root_of(request)}{path}{'?' if text else ''}{text}"
+
+
 def render(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:
     """A page from its template."""
-    root = request.scope.get("root_path", "").rstrip("/")
+    root = root_of(request)
     user: User | None = request.scope.get("perdure.user")
     settings = settings_of(request)
-
-    def url(path: str, **query: Any) -> str:
-        chosen = [(key, value) for key, value in query.items() if value not in (None, "", [], ())]
-        text = urlencode(chosen, doseq=True)
-        return f"{root}{path}{'?' if text else ''}{text}"
 
     def static(path: str) -> str:
         return f"{root}/static/{path}?v={_STAMP}"
 
     html = _TEMPLATES.get_template(name).render(
-        url=url,
+        url=functools.partial(link, request),
         static=static,
         user=user,
         operates=user is not None and user.operates and not settings.read_only,
@@ -126,9 +129,8 @@ def page(answer: Page, *, acts: bool = False) -> Page:
             user = operator_of(request) if acts else user_of(request)
         except RefusedError as error:
             if error.status == 401 and request.method == "GET":
-                root = request.scope.get("root_path", "").rstrip("/")
                 target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"{root}/login?{urlencode({'next': target})}", 303)
+                return redirect(request, "/login", next=target)
             return problem(request, error)
         request.scope["perdure.user"] = user
         try:
@@ -180,6 +182,4 @@ async def page_form(request: Request) -> Mapping[str, Any]:
 
 def redirect(request: Request, path: str, **query: str) -> Response:
     """Leads to another page of ours."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    text = urlencode({key: value for key, value in query.items() if value})
-    return RedirectResponse(f"{root}{path}{'?' if text else ''}{text}", 303)
+    return RedirectResponse(link(request, path, **query), 303)
