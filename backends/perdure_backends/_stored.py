@@ -18,6 +18,7 @@ from .records import (
     Park,
     PendingActivity,
     QueueLimit,
+    RunEnd,
     SessionStart,
     Status,
 )
@@ -196,6 +197,14 @@ def instance_record(row: tuple[Any, ...]) -> InstanceRecord:
         owner=row[18],
         started=row[20],
         published=row[21],
+    )
+
+
+def run_end(row: tuple[Any, ...]) -> RunEnd:
+    """An end from the columns of the statement ``ends``."""
+    run_id, instance_id, status, continued_to, result, failure = row
+    return RunEnd(
+        run_id, instance_id, Status(status), continued_to, result, decode_failure(failure)
     )
 
 

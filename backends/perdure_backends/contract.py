@@ -54,6 +54,7 @@ from .records import (
     QueueLimit,
     RemoveResult,
     RestoreResult,
+    RunEnd,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -266,7 +267,15 @@ class Backend(Protocol):
         ...
 
     async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
-        """Runs by their ids, in order; for those who wait for results."""
+        """Runs by their ids, in order; ``None`` for those that are not there."""
+        ...
+
+    async def ends(self, run_ids: Sequence[str]) -> list[RunEnd]:
+        """How those of these runs ended that have, in any order; for those who wait for results.
+
+        It is asked often for many runs of which few have ended: it should cost no more for the
+        others than finding that out.
+        """
         ...
 
     async def pending(self, run_id: str) -> Pending:

@@ -599,6 +599,17 @@ class InstanceRecord(Record, frozen=True):
         return state_word(self.status.value, suspended=self.suspended, parked=self.park is not None)
 
 
+class RunEnd(msgspec.Struct, frozen=True, array_like=True):
+    """How a run has ended."""
+
+    run_id: str
+    instance_id: str
+    status: Status
+    continued_to: str | None = None
+    result: bytes | None = None
+    failure: Failure | None = None
+
+
 class Pending(Record, frozen=True):
     """What a run waits for, as far as the store knows."""
 

@@ -95,14 +95,14 @@ class Handle(Generic[R_co]):
         try:
             with self._link.telemetry.calling("result", "", self.id):
                 async with asyncio.timeout(seconds):
-                    record = await self._link.results.wait(run_id)
+                    end = await self._link.results.wait(run_id)
         except TimeoutError:
             raise TimeoutError(
                 f"instance {self.id!r} has not finished within {seconds:g} s; it goes on"
             ) from None
-        if record is None:
+        if end is None:
             raise not_found(self.id)
-        value: R_co = outcome_of(record, self._workflow, self._link.converter)
+        value: R_co = outcome_of(end, self._workflow, self._link.converter)
         return value
 
     async def signal(self, signal: Signal[T], payload: T, *, request_id: str | None = None) -> None:

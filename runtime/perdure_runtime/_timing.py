@@ -17,8 +17,8 @@ from ._telemetry import Telemetry
 _OPERATIONS: Final = (
     *("open_session", "end_session", "start", "send", "claim_turns", "read_history", "commit"),
     *("release", "retain", "claim_activities", "settle", "heartbeat", "ask", "claim_queries"),
-    *("answer", "read_answers", "read_updates", "sweep", "describe", "describe_runs", "pending"),
-    *("control", "remove", "list_instances", "list_sessions", "overview"),
+    *("answer", "read_answers", "read_updates", "sweep", "describe", "describe_runs", "ends"),
+    *("pending", "control", "remove", "list_instances", "list_sessions", "overview"),
 )
 
 

@@ -43,6 +43,7 @@ from ..records import (
     QueueLimit,
     RemoveResult,
     RestoreResult,
+    RunEnd,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -591,6 +592,10 @@ class RelationalBackend:
     async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
         """See :meth:`Backend.describe_runs`."""
         return await _looking.describe_runs(self._database, run_ids)
+
+    async def ends(self, run_ids: Sequence[str]) -> list[RunEnd]:
+        """See :meth:`Backend.ends`."""
+        return await _looking.ends(self._database, run_ids)
 
     async def pending(self, run_id: str) -> Pending:
         """See :meth:`Backend.pending`."""

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from .._stored import instance_record, pending_activity, session_decoder
+from .._stored import instance_record, pending_activity, run_end, session_decoder
 from ..records import (
     InstanceRecord,
     ListFilter,
     ListPage,
     NewTimer,
     Pending,
+    RunEnd,
     SessionRecord,
 )
 from ._database import Database
@@ -40,6 +41,13 @@ async def describe_runs(database: Database, run_ids: Sequence[str]) -> list[Inst
     rows = await database.fetch("describe_runs", ids=list(run_ids))
     found = {row[1]: instance_record(tuple(row)) for row in rows}
     return [found.get(run_id) for run_id in run_ids]
+
+
+async def ends(database: Database, run_ids: Sequence[str]) -> list[RunEnd]:
+    """See :meth:`Backend.ends`."""
+    if not run_ids:
+        return []
+    return [run_end(tuple(row)) for row in await database.fetch("ends", ids=list(run_ids))]
 
 
 async def pending(database: Database, run_id: str) -> Pending:

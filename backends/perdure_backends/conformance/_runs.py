@@ -5,6 +5,8 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+from perdure import Failure
+
 from ..contract import Listing
 from ..history import Parent, WorkflowStarted, decode_event, encode_event
 from ..records import (
@@ -15,6 +17,7 @@ from ..records import (
     InboxEntry,
     ListFilter,
     RemoveResult,
+    RunEnd,
     StartResult,
     Status,
 )
@@ -147,6 +150,50 @@ async def continue_as_new_moves_unread_messages(t: Harness) -> None:
         ["WorkflowStarted", "WorkflowStarted", "SignalReceived"],
         "start, carried, unread, in this order",
     )
+
+
+@case
+async def ends_are_told_of_runs_that_have_ended(t: Harness) -> None:
+    await t.session()
+    await t.start("runs", run_id="runs")
+    runs = await t.claim_one()
+    await t.applied(runs)
+    await t.start("done", run_id="done")
+    done = await t.claim_one()
+    await t.applied(done, finish=t.finish(done, result=b"42"))
+    await t.start("failed", run_id="failed")
+    failed = await t.claim_one()
+    failure = Failure("ValueError", "no")
+    finish = t.finish(failed, status=Status.FAILED, result=None, failure=failure)
+    await t.applied(failed, finish=finish)
+    await t.start("on", run_id="on-1")
+    on = await t.claim_one()
+    following = Continuation(
+        run_id="on-2",
+        workflow="flow",
+        version=1,
+        queue="default",
+        started=encode_event(WorkflowStarted("flow", 1, "default", b"[2]", 9)),
+    )
+    await t.applied(on, finish=Finish(status=Status.CONTINUED, seen=0, continuation=following))
+    await t.start("stopped", run_id="stopped")
+    await t.backend.control("stopped", Action.TERMINATE, "enough")
+    asked = ["runs", "done", "failed", "on-1", "on-2", "stopped", "nowhere"]
+    ends = {end.run_id: end for end in await t.backend.ends(asked)}
+    stopped = ends.pop("stopped", None)
+    expect(
+        ends,
+        {
+            "done": RunEnd("done", "done", Status.COMPLETED, result=b"42"),
+            "failed": RunEnd("failed", "failed", Status.FAILED, failure=failure),
+            "on-1": RunEnd("on-1", "on", Status.CONTINUED, continued_to="on-2"),
+        },
+        "those that have ended",
+    )
+    expect(stopped and stopped.status, Status.TERMINATED, "a terminated one")
+    expect(await t.backend.ends([]), [], "ends of none")
+    found = await t.backend.describe_runs(["nowhere", "done"])
+    expect([one and one.run_id for one in found], [None, "done"], "runs by their ids, in order")
 
 
 @case

@@ -44,6 +44,7 @@ from ..records import (
     QueueLimit,
     RemoveResult,
     RestoreResult,
+    RunEnd,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -307,6 +308,12 @@ class MemoryBackend:
             runs = self._state.runs
             return [_record(runs[run_id]) if run_id in runs else None for run_id in run_ids]
 
+    async def ends(self, run_ids: Sequence[str]) -> list[RunEnd]:
+        """See :meth:`Backend.ends`."""
+        with self._lock:
+            runs = map(self._state.runs.get, run_ids)
+            return [_end(run) for run in runs if run is not None and run.finished_at is not None]
+
     async def pending(self, run_id: str) -> Pending:
         """See :meth:`Backend.pending`."""
         with self._lock:
@@ -417,6 +424,12 @@ class _Keeper:
 
     async def aclose(self) -> None:
         pass
+
+
+def _end(run: Run) -> RunEnd:
+    return RunEnd(
+        run.run_id, run.instance_id, run.status, run.continued_to, run.result, run.failure
+    )
 
 
 def _record(run: Run) -> InstanceRecord:

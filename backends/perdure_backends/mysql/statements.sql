@@ -261,6 +261,11 @@ LEFT JOIN perdure_outcomes AS o ON o.run = r.serial
 LEFT JOIN perdure_published AS p ON p.run = r.serial
 WHERE r.run_id IN :ids
 
+-- name: ends
+SELECT r.run_id, r.instance_id, r.status, r.continued_to, o.result, o.failure
+FROM perdure_runs AS r LEFT JOIN perdure_outcomes AS o ON o.run = r.serial
+WHERE r.run_id IN :ids AND r.finished_at IS NOT NULL
+
 -- name: unread_of_run
 SELECT serial, unread FROM perdure_runs WHERE run_id = :run_id
 

@@ -249,6 +249,11 @@ FROM perdure.runs AS r JOIN perdure.starts AS s ON s.run = r.serial
 LEFT JOIN perdure.outcomes AS o ON o.run = r.serial LEFT JOIN perdure.published AS p ON p.run = r.serial
 WHERE r.run_id = ANY(:ids::text[])
 
+-- name: ends
+SELECT r.run_id, r.instance_id, r.status, r.continued_to, o.result, o.failure
+FROM perdure.runs AS r LEFT JOIN perdure.outcomes AS o ON o.run = r.serial
+WHERE r.run_id = ANY(:ids::text[]) AND r.finished_at IS NOT NULL
+
 -- name: unread_of_run
 SELECT serial, unread FROM perdure.runs WHERE run_id = :run_id
 

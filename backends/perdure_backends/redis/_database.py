@@ -278,6 +278,16 @@ class RedisDatabase:
     async def _describe_runs(self, ids: Sequence[str]) -> list[Any]:
         return await self._described(ids, by_id=True)
 
+    async def _ends(self, ids: Sequence[str]) -> list[Any]:
+        keys = [self.keys.run, self.keys.outcome, self.keys.ids]
+        found: list[Any] = []
+        for answer in await self.run_script("ends", keys, ids):
+            if answer is not None:
+                row = decode_run(answer[0])
+                if row[_FINISHED_AT] is not None:
+                    found.append((*(row[place] for place in _END_PLACES), *answer[1:]))
+        return found
+
     async def list_runs(
         self, filter: ListFilter, after: tuple[int, int] | None, limit: int
     ) -> list[Any]:
@@ -535,6 +545,8 @@ _DESCRIBED: Final = (
 )
 _DESCRIBED_PLACES: Final = tuple(RUN[name] for name in _DESCRIBED)
 _OWNER: Final = RUN["owner"]
+_FINISHED_AT: Final = RUN["finished_at"]
+_END_PLACES: Final = tuple(RUN[n] for n in ("run_id", "instance_id", "status", "continued_to"))
 
 
 class _Keeper:

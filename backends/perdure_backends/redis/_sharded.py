@@ -49,6 +49,7 @@ from ..records import (
     QueueLimit,
     RemoveResult,
     RestoreResult,
+    RunEnd,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -415,6 +416,18 @@ class ShardedBackend:
             await asyncio.gather(*map(look, range(len(self._shards))), return_exceptions=True)
         )
         return [found.get(run_id) for run_id in run_ids]
+
+    async def ends(self, run_ids: Sequence[str]) -> list[RunEnd]:
+        """See :meth:`Backend.ends`."""
+
+        async def look(number: int) -> list[RunEnd]:
+            some = [one for one in run_ids if self._runs.get(one) in (None, number)]
+            return await self._shards[number].ends(some)
+
+        found = _unwrapped(
+            await asyncio.gather(*map(look, range(len(self._shards))), return_exceptions=True)
+        )
+        return [end for ends in found for end in ends]
 
     async def pending(self, run_id: str) -> Pending:
         """See :meth:`Backend.pending`."""

@@ -42,6 +42,7 @@ from ..records import (
     QueueLimit,
     RemoveResult,
     RestoreResult,
+    RunEnd,
     SendResult,
     SessionRecord,
     SessionStart,
@@ -387,6 +388,10 @@ class SqliteBackend:
     async def describe_runs(self, run_ids: Sequence[str]) -> list[InstanceRecord | None]:
         """See :meth:`Backend.describe_runs`."""
         return await self._connection.run(lambda c: _looking.describe_runs(c, run_ids))
+
+    async def ends(self, run_ids: Sequence[str]) -> list[RunEnd]:
+        """See :meth:`Backend.ends`."""
+        return await self._connection.run(lambda c: _looking.ends(c, run_ids))
 
     async def pending(self, run_id: str) -> Pending:
         """See :meth:`Backend.pending`."""

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._states import HIGHEST, in_state, status_in
-from .._stored import instance_record, pending_activity, session_decoder
+from .._stored import instance_record, pending_activity, run_end, session_decoder
 from ..records import (
     InstanceRecord,
     ListFilter,
     ListPage,
     NewTimer,
     Pending,
+    RunEnd,
     SessionRecord,
 )
 from ._statements import SQL
@@ -42,6 +43,11 @@ def describe_runs(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[Inst
     rows = conn.execute(SQL["describe"] + where, (json.dumps(list(run_ids)),))
     found = {row[1]: instance_record(row) for row in rows}
     return [found.get(run_id) for run_id in run_ids]
+
+
+def ends(conn: sqlite3.Connection, run_ids: Sequence[str]) -> list[RunEnd]:
+    """See :meth:`Backend.ends`."""
+    return [run_end(row) for row in conn.execute(SQL["ends"], (json.dumps(list(run_ids)),))]
 
 
 def pending(conn: sqlite3.Connection, run_id: str) -> Pending:

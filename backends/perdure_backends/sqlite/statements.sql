@@ -423,6 +423,10 @@ SELECT r.instance_id, r.run_id, r.workflow, r.version, r.queue, r.status, r.star
   r.continued_to, r.result, r.failure, r.owner, r.serial, s.started, r.published
 FROM runs AS r JOIN starts AS s ON s.run = r.serial
 
+-- name: ends
+SELECT run_id, instance_id, status, continued_to, result, failure FROM runs
+WHERE run_id IN (SELECT value FROM json_each(?)) AND finished_at IS NOT NULL
+
 -- name: pending_activities
 SELECT number, name, queue, attempt, scheduled_at, due_at, owner, last_failure FROM activities
 WHERE run = ? ORDER BY number
