@@ -170,7 +170,7 @@ async def complete(unit: Unit, wanted: InstanceImage, serials: Sequence[int]) ->
 
 def _add_activity(unit: Unit, run: Run, one: ActivityImage) -> None:
     state = (one.attempt, one.due_at, one.deadline_at, one.started_at, None, None)
-    rest = (one.name, one.queue, one.input, one.priority, one.headers)
+    rest = (one.name, one.queue, one.priority, one.input, one.headers)
     key = (run.serial, one.number, one.policy, one.scheduled_at)
     unit.add_activity(Activity((*key, *state, int(one.cancel), 0, 0, 0), rest=rest))
     unit.plan(one.deadline_at)

@@ -9,28 +9,11 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
+
 from .._stored import parent_of
 from ..history import Parent
 from ..records import Status
-
-RUN_FIXED: Final = (
-    *("serial", "run_id", "instance_id", "lineage", "request_id", "workflow", "version"),
-    *("queue", "started_at", "parent_instance", "parent_run", "parent_number", "parent_close"),
-)
-"""Columns of a run that never change."""
-
-RUN_MUTABLE: Final = (
-    *("current_of", "status", "suspended", "deadline_at", "finished_at", "ready_at", "owner"),
-    *("token", "executing", "losses", "lone_losses", "loss_base", "turn", "events", "last_seq"),
-    *("unread", "last_commit", "closes_with", "has_children", "continued_to", "park", "tried"),
-)
-"""Columns of a run that turns, messages and operators change."""
-
-RUN_COLUMNS: Final = RUN_FIXED + RUN_MUTABLE
-"""Columns of a run in the order in which statements read and write them."""
-
-_run_values: Final = attrgetter(*RUN_COLUMNS)
-_run_state: Final = attrgetter(*RUN_MUTABLE)
 
 ACTIVITY_MUTABLE: Final = (
     *("attempt", "due_at", "deadline_at", "started_at", "owner", "token", "cancel"),
@@ -43,15 +26,13 @@ _activity_state: Final = attrgetter(*ACTIVITY_MUTABLE)
 RUNNING: Final = Status.RUNNING.value
 
 
-class Run:
-    """A row of ``runs``.
+class Run(msgspec.Struct, eq=False):
+    """A row of ``runs``, its columns in the order in which statements read and write them.
 
     ``lineage`` is the serial of the first run of the instance, ``current_of`` the instance's id
     while the run is its newest, ``has_children`` whether sub-workflows may have to be closed
     with it.
     """
-
-    __slots__ = (*RUN_COLUMNS, "_loaded", "new")
 
     serial: int
     run_id: str
@@ -66,34 +47,35 @@ class Run:
     parent_run: str | None
     parent_number: int | None
     parent_close: str
-    current_of: str | None
-    status: str
-    suspended: int
-    deadline_at: int | None
-    finished_at: int | None
-    ready_at: int | None
-    owner: str | None
-    token: str | None
-    executing: int
-    losses: int
-    lone_losses: int
-    loss_base: int
-    turn: int
-    events: int
-    last_seq: int
-    unread: int
-    last_commit: str | None
-    closes_with: str | None
-    has_children: int
-    continued_to: str | None
-    park: bytes | None
-    tried: str
+    # What turns, messages and operators change:
+    current_of: str | None = None
+    status: str = RUNNING
+    suspended: int = 0
+    deadline_at: int | None = None
+    finished_at: int | None = None
+    ready_at: int | None = None
+    owner: str | None = None
+    token: str | None = None
+    executing: int = 0
+    losses: int = 0
+    lone_losses: int = 0
+    loss_base: int = 0
+    turn: int = 0
+    events: int = 0
+    last_seq: int = 0
+    unread: int = 0
+    last_commit: str | None = None
+    closes_with: str | None = None
+    has_children: int = 0
+    continued_to: str | None = None
+    park: bytes | None = None
+    tried: str = ""
+    # Not columns:
+    new: bool = False
+    loaded: tuple[Any, ...] = ()
 
-    def __init__(self, values: Sequence[Any], *, new: bool = False) -> None:
-        for name, value in zip(RUN_COLUMNS, values, strict=True):
-            setattr(self, name, value)
-        self.new = new
-        self._loaded = _run_state(self)
+    def __post_init__(self) -> None:
+        self.loaded = _run_state(self)
 
     @property
     def running(self) -> bool:
@@ -107,11 +89,11 @@ class Run:
 
     def changed(self) -> bool:
         """It differs from what is stored."""
-        return not self.new and _run_state(self) != self._loaded
+        return not self.new and _run_state(self) != self.loaded
 
     def lost_currency(self) -> bool:
         """It was the newest of its instance when it was loaded, and is not any more."""
-        return not self.new and self._loaded[0] is not None and self.current_of is None
+        return not self.new and self.loaded[0] is not None and self.current_of is None
 
     def values(self) -> tuple[Any, ...]:
         """All columns, for an insertion."""
@@ -126,6 +108,19 @@ class Run:
         """It has something to do, if nothing holds it back."""
         if self.ready_at is None and not self.suspended and self.park is None:
             self.ready_at = now
+
+
+RUN_COLUMNS: Final = Run.__struct_fields__[:-2]
+"""Columns of a run in the order in which statements read and write them."""
+
+RUN_FIXED: Final = RUN_COLUMNS[: RUN_COLUMNS.index("current_of")]
+"""Columns of a run that never change."""
+
+RUN_MUTABLE: Final = RUN_COLUMNS[len(RUN_FIXED) :]
+"""Columns of a run that turns, messages and operators change."""
+
+_run_values: Final = attrgetter(*RUN_COLUMNS)
+_run_state: Final = attrgetter(*RUN_MUTABLE)
 
 
 class Activity:
@@ -169,7 +164,7 @@ class Activity:
             self.loss_base,
         ) = values
         self.rest = rest
-        """Of a new one: name, queue, input, priority, headers."""
+        """Of a new one: name, queue, priority, input, headers."""
         self.last_failure: bytes | None = None
         self.details: bytes | None = None
         """What replaces the stored ones, if anything does."""

@@ -64,7 +64,7 @@ async def add_activity(unit: Unit, run: Run, new: NewActivity) -> bool:
     now = unit.now
     owner, token = (run.owner, new.token) if mine else (None, None)
     state = (1 if mine else 0, now, deadline, now if mine else 0, owner, token, 0, 0, 0, 0)
-    rest = (new.name, new.queue, new.input, new.priority, encode_headers(new.headers))
+    rest = (new.name, new.queue, new.priority, new.input, encode_headers(new.headers))
     key = (run.serial, new.number, encode_policy(new), new.scheduled_at)
     unit.add_activity(Activity((*key, *state), rest=rest))
     if not mine:

@@ -90,7 +90,7 @@ class Unit:
         for row in rows:
             run = self._runs.get(row[0])
             if run is None:
-                run = self._runs[row[0]] = Run(row)
+                run = self._runs[row[0]] = Run(*row)
                 self._by_id[run.run_id] = run
                 if run.current_of is not None:
                     self._current.setdefault(run.instance_id, run)
@@ -165,14 +165,26 @@ class Unit:
         previous = await self.current(instance_id)
         if previous is not None:
             previous.current_of = None
-        lineage = serial if previous is None else previous.lineage
-        origin: tuple[str | int | None, ...] = (None, None, None)
-        if parent is not None:
-            origin = (parent.instance_id, parent.run_id, parent.number)
-        fixed = (serial, run_id, instance_id, lineage, request_id, workflow, version, queue)
-        state = (instance_id, "running", 0, deadline_at, None, self.now, None, None, 0, 0, 0, 0)
-        rest = (0, 0, 0, 0, None, closes_with, 0, None, None, "")
-        run = Run((*fixed, self.now, *origin, parent_close, *state, *rest), new=True)
+        run = Run(
+            serial=serial,
+            run_id=run_id,
+            instance_id=instance_id,
+            lineage=serial if previous is None else previous.lineage,
+            request_id=request_id,
+            workflow=workflow,
+            version=version,
+            queue=queue,
+            started_at=self.now,
+            parent_instance=parent.instance_id if parent else None,
+            parent_run=parent.run_id if parent else None,
+            parent_number=parent.number if parent else None,
+            parent_close=parent_close,
+            current_of=instance_id,
+            deadline_at=deadline_at,
+            ready_at=self.now,
+            closes_with=closes_with,
+            new=True,
+        )
         self._runs[serial] = self._by_id[run_id] = self._current[instance_id] = run
         return run
 
@@ -182,14 +194,23 @@ class Unit:
         """A new run that is not its instance's newest, and of which nothing comes due."""
         serial = await self._next_serial()
         parent: Parent | None = known["parent"]
-        origin: tuple[str | int | None, ...] = (None, None, None)
-        if parent is not None:
-            origin = (parent.instance_id, parent.run_id, parent.number)
-        fixed = (serial, run_id, instance_id, lineage or serial, known["request_id"])
-        kind = (known["workflow"], known["version"], known["queue"], started_at)
-        state = (None, "running", 1, None, None, None, None, None, 0, 0, 0, 0)
-        rest = (0, 0, 0, 0, None, None, 0, None, None, "")
-        run = Run((*fixed, *kind, *origin, known["parent_close"], *state, *rest), new=True)
+        run = Run(
+            serial=serial,
+            run_id=run_id,
+            instance_id=instance_id,
+            lineage=lineage or serial,
+            request_id=known["request_id"],
+            workflow=known["workflow"],
+            version=known["version"],
+            queue=known["queue"],
+            started_at=started_at,
+            parent_instance=parent.instance_id if parent else None,
+            parent_run=parent.run_id if parent else None,
+            parent_number=parent.number if parent else None,
+            parent_close=known["parent_close"],
+            suspended=1,
+            new=True,
+        )
         self._runs[serial] = self._by_id[run_id] = run
         return run
 

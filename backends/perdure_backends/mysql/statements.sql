@@ -436,7 +436,7 @@ VALUES {rows :1, :2, :3}
 -- name: insert_activities
 INSERT INTO perdure_activities (
   run, number, policy, scheduled_at, attempt, due_at, deadline_at, started_at, owner, token,
-  cancel, losses, lone_losses, loss_base, name, queue, input, priority, headers)
+  cancel, losses, lone_losses, loss_base, name, queue, priority, input, headers)
 VALUES {rows
   :1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, :17, :18, :19}
 

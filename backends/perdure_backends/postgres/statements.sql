@@ -348,16 +348,20 @@ INSERT INTO perdure.runs (
   deadline_at, finished_at, ready_at, owner, token, executing, losses, lone_losses, loss_base,
   turn, events, last_seq, unread, last_commit, closes_with, has_children, continued_to, park,
   tried)
-SELECT * FROM unnest(
-  :serial::bigint[], :run_id::text[], :instance_id::text[], :lineage::bigint[],
-  :request_id::text[], :workflow::text[], :version::int[], :queue::text[], :started_at::bigint[],
-  :parent_instance::text[], :parent_run::text[], :parent_number::int[], :parent_close::text[],
-  :current_of::text[], :status::text[], :suspended::smallint[], :deadline_at::bigint[],
-  :finished_at::bigint[], :ready_at::bigint[], :owner::text[], :token::text[],
-  :executing::smallint[], :losses::int[], :lone_losses::int[], :loss_base::bigint[],
-  :turn::int[], :events::int[], :last_seq::bigint[], :unread::int[], :last_commit::text[],
-  :closes_with::text[], :has_children::smallint[], :continued_to::text[], :park::bytea[],
-  :tried::text[])
+SELECT
+  serial, run_id, instance_id, lineage, request_id, workflow, version, queue, started_at,
+  parent_instance, parent_run, parent_number, parent_close, current_of, status, suspended,
+  deadline_at, finished_at, ready_at, owner, token, executing, losses, lone_losses, loss_base,
+  turn, events, last_seq, unread, last_commit, closes_with, has_children, continued_to,
+  decode(park, 'base64'), tried
+FROM json_to_recordset(:rows::json) AS u(
+  serial bigint, run_id text, instance_id text, lineage bigint, request_id text, workflow text,
+  version int, queue text, started_at bigint, parent_instance text, parent_run text,
+  parent_number int, parent_close text, current_of text, status text, suspended smallint,
+  deadline_at bigint, finished_at bigint, ready_at bigint, owner text, token text,
+  executing smallint, losses int, lone_losses int, loss_base bigint, turn int, events int,
+  last_seq bigint, unread int, last_commit text, closes_with text, has_children smallint,
+  continued_to text, park text, tried text)
 
 -- name: update_runs
 UPDATE perdure.runs AS r SET
@@ -367,18 +371,13 @@ UPDATE perdure.runs AS r SET
   lone_losses = u.lone_losses, loss_base = u.loss_base, turn = u.turn, events = u.events,
   last_seq = u.last_seq, unread = u.unread, last_commit = u.last_commit,
   closes_with = u.closes_with, has_children = u.has_children, continued_to = u.continued_to,
-  park = u.park, tried = u.tried
-FROM unnest(
-  :serial::bigint[], :current_of::text[], :status::text[], :suspended::smallint[],
-  :deadline_at::bigint[], :finished_at::bigint[], :ready_at::bigint[], :owner::text[],
-  :token::text[], :executing::smallint[], :losses::int[], :lone_losses::int[],
-  :loss_base::bigint[], :turn::int[], :events::int[], :last_seq::bigint[], :unread::int[],
-  :last_commit::text[], :closes_with::text[], :has_children::smallint[], :continued_to::text[],
-  :park::bytea[], :tried::text[])
-  AS u(
-    serial, current_of, status, suspended, deadline_at, finished_at, ready_at, owner, token,
-    executing, losses, lone_losses, loss_base, turn, events, last_seq, unread, last_commit,
-    closes_with, has_children, continued_to, park, tried)
+  park = decode(u.park, 'base64'), tried = u.tried
+FROM json_to_recordset(:rows::json) AS u(
+  serial bigint, current_of text, status text, suspended smallint, deadline_at bigint,
+  finished_at bigint, ready_at bigint, owner text, token text, executing smallint, losses int,
+  lone_losses int, loss_base bigint, turn int, events int, last_seq bigint, unread int,
+  last_commit text, closes_with text, has_children smallint, continued_to text, park text,
+  tried text)
 WHERE r.serial = u.serial
 
 -- name: compare_runs
@@ -389,23 +388,15 @@ UPDATE perdure.runs AS r SET
   lone_losses = u.lone_losses, loss_base = u.loss_base, turn = u.turn, events = u.events,
   last_seq = u.last_seq, unread = u.unread, last_commit = u.last_commit,
   closes_with = u.closes_with, has_children = u.has_children, continued_to = u.continued_to,
-  park = u.park, tried = u.tried
-FROM unnest(
-  :serial::bigint[], :current_of::text[], :status::text[], :suspended::smallint[],
-  :deadline_at::bigint[], :finished_at::bigint[], :ready_at::bigint[], :owner::text[],
-  :token::text[], :executing::smallint[], :losses::int[], :lone_losses::int[],
-  :loss_base::bigint[], :turn::int[], :events::int[], :last_seq::bigint[], :unread::int[],
-  :last_commit::text[], :closes_with::text[], :has_children::smallint[], :continued_to::text[],
-  :park::bytea[], :tried::text[],
-  :old_status::text[], :old_suspended::smallint[], :old_ready_at::bigint[], :old_owner::text[], :old_token::text[],
-  :old_executing::smallint[], :old_losses::int[], :old_lone_losses::int[], :old_turn::int[],
-  :old_last_seq::bigint[], :old_unread::int[], :old_closes_with::text[], :old_has_children::smallint[])
-  AS u(
-    serial, current_of, status, suspended, deadline_at, finished_at, ready_at, owner, token,
-    executing, losses, lone_losses, loss_base, turn, events, last_seq, unread, last_commit,
-    closes_with, has_children, continued_to, park, tried,
-    old_status, old_suspended, old_ready_at, old_owner, old_token, old_executing, old_losses,
-    old_lone_losses, old_turn, old_last_seq, old_unread, old_closes_with, old_has_children)
+  park = decode(u.park, 'base64'), tried = u.tried
+FROM json_to_recordset(:rows::json) AS u(
+  serial bigint, current_of text, status text, suspended smallint, deadline_at bigint,
+  finished_at bigint, ready_at bigint, owner text, token text, executing smallint, losses int,
+  lone_losses int, loss_base bigint, turn int, events int, last_seq bigint, unread int,
+  last_commit text, closes_with text, has_children smallint, continued_to text, park text,
+  tried text, old_status text, old_suspended smallint, old_ready_at bigint, old_owner text,
+  old_token text, old_executing smallint, old_losses int, old_lone_losses int, old_turn int,
+  old_last_seq bigint, old_unread int, old_closes_with text, old_has_children smallint)
 WHERE r.serial = u.serial
   AND r.status = u.old_status AND r.suspended = u.old_suspended
   AND r.ready_at IS NOT DISTINCT FROM u.old_ready_at AND r.owner IS NOT DISTINCT FROM u.old_owner
@@ -444,12 +435,18 @@ SELECT * FROM unnest(:run::bigint[], :number::int[], :due_at::bigint[])
 -- name: insert_activities
 INSERT INTO perdure.activities (
   run, number, policy, scheduled_at, attempt, due_at, deadline_at, started_at, owner, token,
-  cancel, losses, lone_losses, loss_base, name, queue, input, priority, headers)
-SELECT * FROM unnest(
-  :run::bigint[], :number::int[], :policy::bytea[], :scheduled_at::bigint[], :attempt::int[],
-  :due_at::bigint[], :deadline_at::bigint[], :started_at::bigint[], :owner::text[],
-  :token::text[], :cancel::smallint[], :losses::int[], :lone_losses::int[], :loss_base::bigint[],
-  :name::text[], :queue::text[], :input::bytea[], :priority::int[], :headers::bytea[])
+  cancel, losses, lone_losses, loss_base, name, queue, priority, input, headers)
+SELECT
+  run, number, decode(policy, 'base64'), scheduled_at, attempt, due_at, deadline_at, started_at,
+  owner, token, cancel, losses, lone_losses, loss_base, name, queue, priority, input, headers
+FROM ROWS FROM (
+  json_to_recordset(:rows::json) AS (
+    run bigint, number int, policy text, scheduled_at bigint, attempt int, due_at bigint,
+    deadline_at bigint, started_at bigint, owner text, token text, cancel smallint, losses int,
+    lone_losses int, loss_base bigint, name text, queue text, priority int),
+  unnest(:input::bytea[], :headers::bytea[])) AS u(
+    run, number, policy, scheduled_at, attempt, due_at, deadline_at, started_at, owner, token,
+    cancel, losses, lone_losses, loss_base, name, queue, priority, input, headers)
 
 -- name: update_activities
 UPDATE perdure.activities AS a SET
@@ -458,12 +455,13 @@ UPDATE perdure.activities AS a SET
   lone_losses = u.lone_losses, loss_base = u.loss_base,
   last_failure = coalesce(u.last_failure, a.last_failure),
   details = coalesce(u.details, a.details)
-FROM unnest(
-  :run::bigint[], :number::int[], :attempt::int[], :due_at::bigint[], :deadline_at::bigint[],
-  :started_at::bigint[], :owner::text[], :token::text[], :cancel::smallint[], :losses::int[],
-  :lone_losses::int[], :loss_base::bigint[], :last_failure::bytea[], :details::bytea[])
-  AS u(run, number, attempt, due_at, deadline_at, started_at, owner, token, cancel, losses, lone_losses,
-    loss_base, last_failure, details)
+FROM ROWS FROM (
+  json_to_recordset(:rows::json) AS (
+    run bigint, number int, attempt int, due_at bigint, deadline_at bigint, started_at bigint,
+    owner text, token text, cancel smallint, losses int, lone_losses int, loss_base bigint),
+  unnest(:last_failure::bytea[], :details::bytea[])) AS u(
+    run, number, attempt, due_at, deadline_at, started_at, owner, token, cancel, losses,
+    lone_losses, loss_base, last_failure, details)
 WHERE a.run = u.run AND a.number = u.number
 
 -- name: put_updates

@@ -567,8 +567,7 @@ class RedisLink:
         """Done by :meth:`_do_clear_activities`."""
 
     def _do_insert_activities(self, values: Sequence[Any]) -> None:
-        name, queue, payload, priority, headers = values[_AK:]
-        row = [*values[:_AK], name, queue, priority]
+        *row, payload, headers = values
         key = (row[0], row[1])
         stored = encode_activity(row)
         rest = _encode([payload, headers])
