@@ -9,6 +9,8 @@ PYTEST_DONT_REWRITE
 """
 
 from ._backend import RelationalBackend as RelationalBackend
+from ._database import Asked as Asked
+from ._database import Claimed as Claimed
 from ._database import ConflictError as ConflictError
 from ._database import Database as Database
 from ._database import Link as Link
@@ -29,6 +31,8 @@ __all__ = [
     "ACTIVITY_MUTABLE",
     "RUN_COLUMNS",
     "RUN_FIXED",
+    "Asked",
+    "Claimed",
     "ConflictError",
     "Database",
     "Link",

@@ -56,11 +56,33 @@ class Look(NamedTuple):
     posted: bool
 
 
+Asked = tuple[str, dict[str, Any]]
+"""A statement and its parameters."""
+
+
+Claimed = tuple[list[Any], list[Any]]
+"""Rows of runs, and of their inboxes."""
+
+
 class Link(Protocol):
     """A connection for one unit of work. Raises :class:`ConflictError` and mapped errors."""
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
         """Rows of a reading (or locking) statement; the transaction begins with the first one."""
+        ...
+
+    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
+        """Rows of several such statements, in order; in one round trip where the driver can."""
+        ...
+
+    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
+        """Takes runs of one queue in a single step, where the store can; nothing was read before.
+
+        Returns:
+            Rows of runs as they are now, each with when it became ready and the columns of the
+            statement ``suspects`` behind it; one of ``NULL`` and those where nothing was taken.
+            And what is unread of them. ``None``: the store can't.
+        """
         ...
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:

@@ -6,10 +6,11 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
+from perdure import InternalError
 
 from .._ids import new_token
 from .._policies import ANY_WORKFLOW, MAX_INBOX, SUSPECT_AFTER, cancelled_entry
@@ -35,8 +36,9 @@ from ..records import (
     TurnCommit,
     TurnTask,
 )
+from ._database import Asked
 from ._posting import post_to_instance, receiver_of
-from ._rows import Run
+from ._rows import RUN_COLUMNS, Run
 from ._steps import (
     accept,
     add_activity,
@@ -51,6 +53,8 @@ from ._steps import (
     terminate,
 )
 from ._unit import Unit
+
+_WIDTH: Final = len(RUN_COLUMNS)
 
 # --- starting and messages ------------------------------------------------------------------
 
@@ -151,56 +155,93 @@ def offers_of(offers: Sequence[Offer]) -> dict[str, Any]:
 
 async def claim(unit: Unit, claim: TurnClaim) -> ClaimedTurns:
     """See :meth:`Backend.claim_turns`."""
-    if not await unit.fetch("share_session", id=claim.session_id):
-        return ClaimedTurns(tasks=())
     limit = min(claim.limit, 1) if claim.alone else claim.limit
-    rows = await _claimable(unit, claim, limit)
-    runs = unit.take_in(rows)
-    inboxes: defaultdict[int, list[InboxEntry]] = defaultdict(list)
-    unread = [run.serial for run in runs if run.unread]
-    if unread:
-        for serial, seq, entry in await unit.fetch("read_inboxes", runs=unread):
-            inboxes[serial].append(InboxEntry(seq, bytes(entry)))
-    tasks = tuple(_lease(unit, claim, run, tuple(inboxes[run.serial])) for run in runs)
-    offers, queues = offers_of(claim.offers), list(claim.queues)
-    (flags,) = await unit.fetch(
-        "suspects", now=unit.now, queues=queues, suspect=SUSPECT_AFTER, **offers
-    )
+    if len(claim.queues) == 1 and not claim.parked:
+        _, parameters = _claimable(claim, claim.queues, limit)
+        claimed = await unit.claim_at_once(now=unit.now, **parameters)
+        if claimed is not None:
+            return _claimed_at_once(unit, claim, *claimed)
+    return await _claim_with_locks(unit, claim, limit)
+
+
+def _claimed_at_once(
+    unit: Unit, claim: TurnClaim, rows: Sequence[Any], entries: Sequence[Any]
+) -> ClaimedTurns:
+    *_, suspects, queries = rows[0]
+    taken = [row for row in rows if row[0] is not None]
+    runs = unit.take_in(row[:_WIDTH] for row in taken)
+    # What came after the claim is claimed later.
+    last = {run.serial: run.last_seq for run in runs}
+    inboxes = _inboxes(entry for entry in entries if entry[1] <= last[entry[0]])
     return ClaimedTurns(
-        tasks=tasks, suspects=bool(flags[0]) and not claim.parked, queries=bool(flags[1])
+        tasks=tuple(
+            _task(unit, claim, run, inboxes[run.serial], row[_WIDTH])
+            for run, row in zip(runs, taken, strict=True)
+        ),
+        suspects=suspects,
+        queries=queries,
     )
 
 
-async def _claimable(unit: Unit, claim: TurnClaim, limit: int) -> list[Any]:
-    """Rows of what the claim may take, locked; queue by queue, those that wait longest first."""
-    offer = {**offers_of(claim.offers), "suspect": SUSPECT_AFTER, "alone": claim.alone}
+async def _claim_with_locks(unit: Unit, claim: TurnClaim, limit: int) -> ClaimedTurns:
+    several = len(claim.queues) != 1 and not claim.parked
+    offers, queues = offers_of(claim.offers), list(claim.queues)
+    shared, rows, (flags,) = await unit.fetch_each(
+        ("share_session", {"id": claim.session_id}),
+        ("ready_queues", {"queues": queues}) if several else _claimable(claim, queues, limit),
+        ("suspects", {"now": unit.now, "queues": queues, "suspect": SUSPECT_AFTER, **offers}),
+    )
+    if not shared:
+        return ClaimedTurns(tasks=())
+    if several:
+        # Queue by queue, those that wait longest first.
+        ready: list[str] = [row[0] for row in rows]
+        rows = list[Any]()
+        for queue in ready:
+            if len(rows) < limit:
+                statement, parameters = _claimable(claim, [queue], limit - len(rows))
+                rows += await unit.fetch(statement, **parameters)
+    runs = unit.take_in(rows)
+    unread = [run.serial for run in runs if run.unread]
+    inboxes = _inboxes(await unit.fetch("read_inboxes", runs=unread) if unread else ())
+    return ClaimedTurns(
+        tasks=tuple(_lease(unit, claim, run, inboxes[run.serial]) for run in runs),
+        suspects=bool(flags[0]) and not claim.parked,
+        queries=bool(flags[1]),
+    )
+
+
+def _inboxes(entries: Iterable[Any]) -> defaultdict[int, list[InboxEntry]]:
+    inboxes: defaultdict[int, list[InboxEntry]] = defaultdict(list)
+    for serial, seq, entry in entries:
+        inboxes[serial].append(InboxEntry(seq, bytes(entry)))
+    return inboxes
+
+
+def _claimable(claim: TurnClaim, queues: Sequence[str], limit: int) -> Asked:
+    """Asks for rows that the claim may take, and locks them."""
+    what = {**offers_of(claim.offers), "suspect": SUSPECT_AFTER, "alone": claim.alone}
+    what["limit"] = limit
     if claim.parked:
-        queues, build = list(claim.queues), f" {claim.build} "
-        return await unit.fetch(
-            "claimable_parked", queues=queues, build=build, limit=limit, **offer
-        )
-    queues = list(claim.queues)
-    if len(queues) > 1:
-        queues = [row[0] for row in await unit.fetch("ready_queues", queues=queues)]
-    rows: list[Any] = []
-    for queue in queues:
-        if len(rows) < limit:
-            rows += await unit.fetch(
-                "claimable",
-                queue=queue,
-                session=claim.session_id,
-                limit=limit - len(rows),
-                **offer,
-            )
-    return rows
+        return "claimable_parked", {**what, "queues": queues, "build": f" {claim.build} "}
+    (queue,) = queues
+    return "claimable", {**what, "queue": queue, "session": claim.session_id}
 
 
-def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: tuple[InboxEntry, ...]) -> TurnTask:
+def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: Sequence[InboxEntry]) -> TurnTask:
     if run.owner is None or run.token is None:
         run.token = new_token()
     run.owner = claim.session_id
     run.executing = 1
     ready_at, run.ready_at, run.park = run.ready_at, None, None
+    return _task(unit, claim, run, inbox, ready_at)
+
+
+def _task(
+    unit: Unit, claim: TurnClaim, run: Run, inbox: Sequence[InboxEntry], ready_at: int | None
+) -> TurnTask:
+    if run.token is None:
+        raise InternalError(f"run {run.run_id} was claimed without a token")
     return TurnTask(
         instance_id=run.instance_id,
         run_id=run.run_id,
@@ -209,7 +250,7 @@ def _lease(unit: Unit, claim: TurnClaim, run: Run, inbox: tuple[InboxEntry, ...]
         workflow=run.workflow,
         version=run.version,
         queue=run.queue,
-        inbox=inbox,
+        inbox=tuple(inbox),
         time=unit.now,
         started_at=run.started_at,
         events=run.events,

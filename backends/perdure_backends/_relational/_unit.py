@@ -52,6 +52,8 @@ class Unit:
         database: Database,
     ) -> None:
         self.fetch = link.fetch
+        self.fetch_each = link.fetch_each
+        self.claim_at_once = link.claim_at_once
         self.is_here = database.is_here
         self.others = database.others
         self.now = now

@@ -22,12 +22,12 @@ from perdure import (
 )
 from pymysql import err
 
-from .._relational import ConflictError, Look, LoopPools, Undivided, Write, opened
+from .._relational import Asked, Claimed, ConflictError, Look, LoopPools, Undivided, Write, opened
 from .._relational._listing import listing
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from . import _migrations
-from ._driver import connect, connection_options, create_pool, execute
+from ._driver import changed, connect, connection_options, create_pool, execute
 from ._statements import SQL, UNMET, bound, compared, statements_for, with_prefix
 
 _LEAST_MYSQL: Final = (8, 0)
@@ -156,7 +156,12 @@ class MysqlDatabase(Undivided):
             raise map_error(error, self._shown) from error
 
     async def run(self, raw: Any, text: str) -> list[Any]:
-        """Sends statements in one packet; the rows of the last one that has some.
+        """Sends statements in one packet; the rows of the last one that selects some."""
+        answers = await self.run_each(raw, text)
+        return answers[-1] if answers else []
+
+    async def run_each(self, raw: Any, text: str) -> list[list[Any]]:
+        """Sends statements in one packet; the rows of each one that selects some.
 
         Whatever goes wrong on the way leaves the connection in an unknown state: it is closed.
         """
@@ -334,6 +339,18 @@ class _Link:
             text = f"BEGIN;\n{text}"
         return await self._database.run(self._raw, text)
 
+    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
+        """See :meth:`Link.fetch_each`: one packet."""
+        texts = [self._database.bound(SQL[name], parameters) for name, parameters in asked]
+        if not self._begun:
+            self._begun = True
+            texts.insert(0, "BEGIN")
+        return await self._database.run_each(self._raw, ";\n".join(texts))
+
+    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
+        """See :meth:`Link.claim_at_once`."""
+        return None
+
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`. Statements run in order, so nothing need be staged."""
         prefix = self._database.prefix
@@ -385,12 +402,9 @@ class _Keeper:
         if self._raw is None or self._raw.closed:
             self._raw = await self._database.connect()
         now = None if self._clock is None else self._clock()
-        rows = await self._fetch("renew_session", now=now, id=self._session_id)
-        return bool(rows[0][0])
-
-    async def _fetch(self, name: str, **parameters: Any) -> list[Any]:
-        text = self._database.bound(SQL[name], parameters)
-        return await self._database.run(self._raw, text)
+        text = self._database.bound(SQL["renew_session"], {"now": now, "id": self._session_id})
+        await self._database.run(self._raw, text)
+        return changed(self._raw) == 1
 
     async def aclose(self) -> None:
         """See :meth:`SessionKeeper.aclose`."""

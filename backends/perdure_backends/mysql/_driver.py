@@ -51,12 +51,19 @@ async def create_pool(access: dict[str, Any], size: int) -> Any:
     return await aiomysql.create_pool(minsize=1, maxsize=size, pool_recycle=1800, **access)
 
 
-async def execute(raw: Any, text: str) -> list[Any]:
-    """Sends statements in one packet; the rows of the last one that has some."""
+def changed(raw: Any) -> int:
+    """Rows that the last statement has changed."""
+    count: int = raw.affected_rows()
+    return count
+
+
+async def execute(raw: Any, text: str) -> list[list[Any]]:
+    """Sends statements in one packet; the answers of those that select rows."""
     async with raw.cursor(QuietCursor) as cursor:
         await cursor.execute(text)
-        rows: list[Any] = await cursor.fetchall()
-        while await cursor.nextset():
+        answers: list[list[Any]] = []
+        while True:
             if cursor.description:
-                rows = await cursor.fetchall()
-        return rows
+                answers.append(await cursor.fetchall())
+            if not await cursor.nextset():
+                return answers

@@ -309,8 +309,7 @@ FROM (SELECT COALESCE(:now, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) AS
 -- name: renew_session
 UPDATE perdure_sessions, (
   SELECT COALESCE(:now, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)) AS now) AS t
-SET expires_at = t.now + lease WHERE id = :id AND expires_at > t.now;
-SELECT ROW_COUNT()
+SET expires_at = t.now + lease WHERE id = :id AND expires_at > t.now
 
 -- name: hold_lock
 SELECT GET_LOCK(:lock, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import secrets
@@ -23,7 +24,11 @@ from perdure import (
     SchemaVersionError,
 )
 
+from .._ids import new_token
 from .._relational import (
+    RUN_COLUMNS,
+    Asked,
+    Claimed,
     ConflictError,
     Link,
     Look,
@@ -56,6 +61,9 @@ _DRIVER: Final = (
 """What the driver raises; where a connection breaks in the middle, internal errors too."""
 
 _LISTEN_PAUSE: Final = 0.5
+
+_CLAIMED: Final = len(RUN_COLUMNS) + 3
+"""Columns of a claimed run, when it became ready, and what else there is to do."""
 
 _INDEXED: Final = {
     # Our tables are empty when the first plans are made, and plans are kept: reading all of a
@@ -363,6 +371,32 @@ class _Link:
         """See :meth:`Link.fetch`."""
         compiled = compile_text(SQL[statement], self._database.schema)
         return await self._ask(compiled.text, compiled.arguments(parameters))
+
+    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
+        """See :meth:`Link.fetch_each`: the driver can't."""
+        return [await self.fetch(name, **parameters) for name, parameters in asked]
+
+    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
+        """See :meth:`Link.claim_at_once`."""
+        compiled = compile_text(SQL["claim_at_once"], self._database.schema)
+        tokens = [new_token() for _ in range(parameters["limit"])]
+        arguments = compiled.arguments({**parameters, "tokens": tokens})
+        rows = await self._ask(compiled.text, arguments, begin=False)
+        entries: list[Any] = []
+        outdated: list[int] = []
+        for row in rows:
+            numbers = row["numbers"]
+            if not row["unread"]:
+                continue
+            if len(numbers) == row["unread"] and numbers[-1] == row["last_seq"]:
+                entries += zip(itertools.repeat(row["serial"]), numbers, row["entries"])
+            else:  # some came or went while the statement waited
+                outdated.append(row["serial"])
+        if outdated:
+            compiled = compile_text(SQL["read_inboxes"], self._database.schema)
+            arguments = compiled.arguments({"runs": outdated})
+            entries += await self._ask(compiled.text, arguments, begin=False)
+        return [row[:_CLAIMED] for row in rows], entries
 
     async def _ask(self, text: str, arguments: Sequence[Any], *, begin: bool = True) -> list[Any]:
         try:

@@ -90,6 +90,44 @@ WHERE ready_at IS NOT NULL AND queue = :queue
   AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
 ORDER BY ready_at, serial LIMIT :limit FOR UPDATE SKIP LOCKED
 
+-- The same in one step, for one queue. Rows are locked first, in the order of an index, and taken then;
+-- flags come along also where there is nothing to take. What is unread is as old as the beginning of
+-- the statement, rows are as they are once they are locked: who asks compares.
+
+-- name: claim_at_once
+WITH session AS (SELECT 1 FROM perdure.sessions WHERE id = :session FOR KEY SHARE),
+free AS MATERIALIZED (
+  SELECT serial, ready_at, row_number() OVER () AS place FROM (
+    SELECT serial, ready_at FROM perdure.runs
+    WHERE ready_at IS NOT NULL AND queue = :queue AND EXISTS (SELECT 1 FROM session)
+      AND (:all_workflows::boolean OR (version || ' ' || workflow) = ANY(:offers::text[]))
+      AND (owner IS NULL OR owner = :session)
+      AND ((lone_losses > 0 OR losses >= :suspect) AND owner IS NULL) = :alone
+    ORDER BY ready_at, serial LIMIT :limit FOR UPDATE SKIP LOCKED) AS locked),
+taken AS (
+  UPDATE perdure.runs AS r SET owner = :session, executing = 1, ready_at = NULL, park = NULL,
+    token = CASE WHEN r.owner IS NULL OR r.token IS NULL THEN (:tokens::text[])[free.place] ELSE r.token END
+  FROM free WHERE r.serial = free.serial
+  RETURNING r.*, free.ready_at AS was_ready_at)
+SELECT serial, run_id, instance_id, lineage, request_id, workflow, version, queue, started_at,
+  parent_instance, parent_run, parent_number, parent_close, current_of, status, suspended,
+  deadline_at, finished_at, ready_at, owner, token, executing, losses, lone_losses, loss_base,
+  turn, events, last_seq, unread, last_commit, closes_with, has_children, continued_to, park,
+  tried, was_ready_at, suspects, queries,
+  ARRAY(SELECT seq FROM perdure.inbox AS i WHERE i.run = serial ORDER BY seq) AS numbers,
+  ARRAY(SELECT entry FROM perdure.inbox AS i WHERE i.run = serial ORDER BY seq) AS entries
+FROM (SELECT
+  EXISTS (SELECT 1 FROM perdure.runs
+    WHERE ready_at IS NOT NULL AND owner IS NULL AND (lone_losses > 0 OR losses >= :suspect)
+      AND queue = :queue
+      AND (:all_workflows::boolean OR (version || ' ' || workflow) = ANY(:offers::text[])))
+    OR EXISTS (SELECT 1 FROM perdure.activities
+    WHERE owner IS NULL AND due_at <= :now AND (lone_losses > 0 OR losses >= :suspect)
+      AND queue = :queue) AS suspects,
+  EXISTS (SELECT 1 FROM perdure.queries WHERE NOT answered) AS queries) AS flags
+LEFT JOIN taken ON true
+ORDER BY was_ready_at, serial
+
 -- name: ready_queues
 SELECT queue FROM perdure.runs WHERE ready_at IS NOT NULL AND queue = ANY(:queues::text[])
 GROUP BY queue ORDER BY min(ready_at)

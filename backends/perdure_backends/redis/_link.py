@@ -10,6 +10,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .. import _liveness
-from .._relational import RUN_FIXED, ConflictError, Write
+from .._relational import RUN_FIXED, Asked, Claimed, ConflictError, Write
 from ._rows import (
     ACTIVITY,
     RUN,
@@ -78,6 +79,11 @@ class RedisLink:
         """See :meth:`Link.fetch`."""
         rows: list[Any] = await getattr(self, f"_{statement}")(**parameters)
         return rows
+
+    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
+        """See :meth:`Link.fetch_each`: at the same time, on a connection each."""
+        questions = (self.fetch(name, **parameters) for name, parameters in asked)
+        return await asyncio.gather(*questions)
 
     async def abandon(self) -> None:
         """See :meth:`Link.abandon`: nothing was written, and nothing is locked."""
@@ -455,6 +461,10 @@ class RedisLink:
         return [(one, *row[1:]) for one, row in zip(ids, rows, strict=True) if row[0] is not None]
 
     # --- writing
+
+    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
+        """See :meth:`Link.claim_at_once`."""
+        return None
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`."""
