@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pymysql.converters import escape_string
 
@@ -32,7 +32,7 @@ UNMET: Final = 1690
 _ROWS: Final = 500
 """Rows that go into one statement at most."""
 
-_MANY: Final = 3
+_MANY: Final = 6
 """From so many rows on, one update of a joined table costs less than one for each row."""
 
 
@@ -42,19 +42,40 @@ def literal(value: Any) -> str:
     Raises:
         TypeError: it is of no type that our statements take.
     """
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, str):
-        return f"'{escape_string(value)}'"
-    if isinstance(value, bytes):
-        return f"x'{value.hex()}'"
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(literal, cast('Sequence[Any]', value))) or 'NULL'})"
-    raise TypeError(f"no SQL literal for {type(value).__name__}")
+    return _WRITERS[value.__class__](value)
+
+
+def _text(value: str) -> str:
+    # Letters and digits need no escape, and most texts are ids.
+    return f"'{value}'" if value.isalnum() else f"'{escape_string(value)}'"
+
+
+def _list(values: Sequence[Any]) -> str:
+    return f"({', '.join(map(literal, values)) or 'NULL'})"
+
+
+class _Writers(dict[type, Callable[[Any], str]]):
+    """What writes values of a type, and of types that are derived from it."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        for base in kind.__mro__[1:]:
+            if base in self:
+                self[kind] = self[base]
+                return self[kind]
+        raise TypeError(f"no SQL literal for {kind.__name__}")
+
+
+_KINDS: Final[dict[type, Callable[[Any], str]]] = {
+    type(None): lambda _: "NULL",
+    bool: lambda value: "1" if value else "0",
+    int: int.__repr__,
+    float: float.__repr__,
+    str: _text,
+    bytes: lambda value: f"x'{value.hex()}'",
+    list: _list,
+    tuple: _list,
+}
+_WRITERS: Final = _Writers(_KINDS)
 
 
 def with_prefix(text: str, prefix: str) -> str:
@@ -83,12 +104,16 @@ def _filler(pattern: str) -> Callable[[tuple[Any, ...]], str]:
     """Writes the columns of a row into a pattern."""
     parts = _NUMBERED.split(pattern)
     texts, columns = parts[::2], [int(one) - 1 for one in parts[1::2]]
-    first, rest = texts[0], list(zip(columns, texts[1:], strict=True))
+    first, *between, last = texts
+    width = len(columns)
+    if columns == list(range(width)) and all(text.strip() == "," for text in between):
+        # The columns in their order, as most statements take them.
+        def fill(row: tuple[Any, ...]) -> str:
+            return f"{first}{', '.join([_WRITERS[v.__class__](v) for v in row[:width]])}{last}"
 
-    def fill(row: tuple[Any, ...]) -> str:
-        return first + "".join([literal(row[column]) + text for column, text in rest])
-
-    return fill
+        return fill
+    rest = list(zip(columns, texts[1:], strict=True))
+    return lambda row: first + "".join([literal(row[column]) + text for column, text in rest])
 
 
 @functools.lru_cache(maxsize=500)
@@ -102,20 +127,22 @@ def _shape(text: str) -> tuple[str, str, str, str]:
 
 def statements_for(write: Write, prefix: str) -> Iterator[str]:
     """The statements that do a write."""
+    return (text for text, _ in _counted(write, prefix))
+
+
+def _counted(write: Write, prefix: str) -> Iterator[tuple[str, int]]:
+    """The statements that do a write, and of how many rows each."""
     name = write.statement
     if len(write.rows) >= _MANY and f"{name}_at_once" in SQL:
         name = f"{name}_at_once"
     before, kind, pattern, behind = _shape(with_prefix(SQL[name], prefix))
     if not kind:
-        yield from map(_filler(pattern), write.rows)
+        fill = _filler(pattern)
+        yield from ((fill(row), 1) for row in write.rows)
         return
-    for rows in _parts(write):
-        yield f"{before}{_joined(kind, pattern, rows)}{behind}"
-
-
-def _parts(write: Write) -> Iterator[Sequence[tuple[Any, ...]]]:
     for start in range(0, len(write.rows), _ROWS):
-        yield write.rows[start : start + _ROWS]
+        rows = write.rows[start : start + _ROWS]
+        yield f"{before}{_joined(kind, pattern, rows)}{behind}", len(rows)
 
 
 def compared(checks: Sequence[Write], writes: Sequence[Write], prefix: str) -> Iterator[str]:
@@ -126,10 +153,9 @@ def compared(checks: Sequence[Write], writes: Sequence[Write], prefix: str) -> I
     """
     yield "BEGIN"
     for write in checks:
-        met = zip(statements_for(write, prefix), _parts(write), strict=True)
-        for text, rows in met:
+        for text, count in _counted(write, prefix):
             yield text
-            yield f"SET @perdure_unmet = 18446744073709551615 + (ROW_COUNT() <> {len(rows)})"
+            yield f"SET @perdure_unmet = 18446744073709551615 + (ROW_COUNT() <> {count})"
     for write in writes:
         yield from statements_for(write, prefix)
     yield "COMMIT"

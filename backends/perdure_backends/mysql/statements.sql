@@ -378,6 +378,16 @@ UPDATE (
   r.park = u.park, r.tried = u.tried
 
 -- name: compare_runs
+UPDATE perdure_runs SET
+  current_of = :2, status = :3, suspended = :4, deadline_at = :5, finished_at = :6,
+  ready_at = :7, owner = :8, token = :9, executing = :10, losses = :11, lone_losses = :12,
+  loss_base = :13, turn = :14, events = :15, last_seq = :16, unread = :17, last_commit = :18,
+  closes_with = :19, has_children = :20, continued_to = :21, park = :22, tried = :23
+WHERE serial = :1 AND status = :24 AND suspended = :25 AND ready_at <=> :26 AND owner <=> :27
+  AND token <=> :28 AND executing = :29 AND losses = :30 AND lone_losses = :31 AND turn = :32
+  AND last_seq = :33 AND unread = :34 AND closes_with <=> :35 AND has_children = :36
+
+-- name: compare_runs_at_once
 UPDATE (
   SELECT
     NULL AS serial, NULL AS current_of, NULL AS status, NULL AS suspended, NULL AS deadline_at,
