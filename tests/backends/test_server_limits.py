@@ -247,7 +247,9 @@ def test_two_idle_workers_leave_the_server_in_peace(store: str) -> None:
             Worker(one, workflows=FLOWS, activities=[echo]),
             Worker(two, workflows=FLOWS, activities=[echo]),
         ):
-            await asyncio.sleep(5)  # until nothing is likely to happen any more
+            # Until nothing is likely to happen any more, and sessions have been renewed once, for
+            # which they open a connection.
+            await asyncio.sleep(6.5)
             before = count()
             await asyncio.sleep(seconds)
             assert count() - before < 5 * seconds

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,9 @@ async def latencies(client: Client, url: str) -> None:
             return await client.run(first_turn) - begun
 
         idle: list[float] = []
-        for _ in range(30):
-            await asyncio.sleep(random.uniform(3.5, 4.5))  # in step with no look of theirs
+        for part in range(30):
+            # Evenly spread over more than two of their looks, and in step with none.
+            await asyncio.sleep(3.5 + (part + random.random()) / 30)
             idle.append(await start())
         print(f"  start, idle: {percentiles(idle)}")
         busy = [await start() for _ in range(300)]
@@ -115,15 +116,18 @@ async def latencies(client: Client, url: str) -> None:
         print(f"  activity: {percentiles([await client.run(after_activity) for _ in range(300)])}")
 
 
-async def idle(client: Client, url: str, store: str) -> None:
-    async def rate(seconds: float) -> float:
-        before, begun = await statements_at(store), time.monotonic()
-        await asyncio.sleep(seconds)
-        return (await statements_at(store) - before) / (time.monotonic() - begun)
-
-    async with workers(client, url, ["both", "both"]):
+async def idle(url: str, store: str) -> None:
+    async with AsyncExitStack() as stack:
+        async with connect(url) as backend:
+            await stack.enter_async_context(workers(Client(backend), url, ["both", "both"]))
+        # This process looks no more.
         await asyncio.sleep(12)  # statistics are behind, and looks become seldom
-        print(f"  idle: {await rate(15):.1f} statements/s of two workers, and of counting them")
+        first = await statements_at(store)
+        before, begun = await statements_at(store), time.monotonic()
+        await asyncio.sleep(15)
+        after, seconds = await statements_at(store), time.monotonic() - begun
+        counting = before - first
+        print(f"  idle: {(after - before - counting) / seconds:.1f} statements/s of two workers")
 
 
 def cpu(pids: Sequence[int]) -> float:
@@ -183,12 +187,12 @@ async def main(store: str, only: set[str]) -> None:
     option = {"postgres": f"schema={name}", "mysql": f"prefix={name}_", "redis": f"prefix={name}"}
     url = f"{server}?{option[store]}"
     print(store)
+    if not only or "idle" in only:
+        await idle(url, store)
     async with connect(url) as backend:
         client = Client(backend)
         if not only or "latencies" in only:
             await latencies(client, url)
-        if not only or "idle" in only:
-            await idle(client, url, store)
         if not only or "scaling" in only:
             await scaling(client, url, store)
 

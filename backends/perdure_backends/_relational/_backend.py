@@ -88,7 +88,7 @@ _HURRY: Final = "hurry"
 """Told when this process has made something happen: others may answer soon."""
 
 _BUSY_LOOK: Final = 0.015
-_IDLE_LOOK: Final = 0.48
+_IDLE_LOOK: Final = 0.47
 """Seconds between glances where the store does not push."""
 
 _BUSY: Final = 2.0
@@ -372,23 +372,28 @@ class RelationalBackend:
 
     async def _watch(self) -> None:
         """Looks at a store that does not push: often while something happens there, else seldom."""
-        pause = _IDLE_LOOK
+        pause = wait = _IDLE_LOOK
         with self._wakeups.listen(_HURRY) as waiter:
             while True:
-                hurried = await waiter.wait(pause)
-                if not hurried and time.monotonic() - self._looked < pause / 2:
-                    continue  # somebody else has looked just now
-                try:
-                    look = await self._shared_glance()
-                except BackendError:
-                    pause = _IDLE_LOOK
-                    continue
+                hurried = await waiter.wait(wait)
+                look = self._look
+                # Where somebody else has looked meanwhile, that look counts as one of these.
+                if hurried or look is None or time.monotonic() - self._looked >= pause:
+                    try:
+                        look = await self._shared_glance()
+                    except BackendError:
+                        pause = wait = _IDLE_LOOK
+                        continue
                 if look.ready or look.waiting or look.asked:
                     self._be_busy()
                     turns = [TURNS] * (look.ready or look.asked)
                     self._told(turns + [ACTIVITIES] * look.waiting, ())
                 busy = time.monotonic() < self._busy_until
-                pause = _BUSY_LOOK if busy else min(pause * 1.5, _IDLE_LOOK)
+                # Uneven, or two processes that wait for each other would keep in step for ever, at
+                # worst each looking just before the other has done something.
+                often = _BUSY_LOOK * (0.5 + random.random())
+                pause = often if busy else min(pause * 1.5, _IDLE_LOOK)
+                wait = max(0.0, pause - (time.monotonic() - self._looked))
                 # Who waits for an end or an answer asks for it; where nobody does, this is nothing.
                 self._wakeups.notify(ANSWERS)
                 self._wakeups.notify_finished(None)

@@ -19,7 +19,7 @@ _MOST_RUNS: Final = 100
 """Ends of so many runs are told by name: a notification of PostgreSQL holds 8,000 bytes."""
 
 _PAUSE: Final = 0.001
-"""Seconds in which what is to be told gathers."""
+"""Seconds after a message in which what is to be told next gathers."""
 
 
 class Teller:
@@ -50,7 +50,6 @@ class Teller:
     async def _run(self) -> None:
         try:
             while self._topics or self._ended:
-                await asyncio.sleep(_PAUSE)
                 ended = None if len(self._ended) > _MOST_RUNS else list(self._ended)
                 message = json.dumps([self._name, list(self._topics), ended])
                 self._topics.clear()
@@ -59,6 +58,7 @@ class Teller:
                     await self._send(message)
                 except BackendError as error:
                     _log.debug("could not tell others: %s", error)
+                await asyncio.sleep(_PAUSE)
         finally:
             self.task = None
 
