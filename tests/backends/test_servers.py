@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import json
 import secrets
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from perdure import (
     workflow,
 )
 from perdure_backends import Backend, open_backend
-from perdure_backends._relational import ConflictError, RelationalBackend
+from perdure_backends._relational import ConflictError, RelationalBackend, Teller
 from perdure_backends._urls import Location
 from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.records import CommitResult, ListFilter, Settled
@@ -393,6 +395,85 @@ def test_a_commit_is_compared_with_what_others_did_meanwhile(
         assert await other.state("d") == "completed"
         for backend in (mine, theirs):
             await backend.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_claim_that_had_to_wait_shows_what_came_meanwhile(tmp_path: Path) -> None:
+    """A claim is one statement, and sees inboxes as they were when it began."""
+    import asyncpg
+
+    clock = TestClock()
+
+    async def main() -> None:
+        url = store_url("postgres", tmp_path)
+        dsn, _, rest = url.partition("?schema=")
+        schema = rest.partition("&")[0]
+        backend = open_backend(url)
+        assert isinstance(backend, RelationalBackend)
+        backend.use_clock(clock)
+        await backend.open()
+        t = Harness(backend, clock)
+        await t.session()
+        await t.start("a")
+        await t.start("b")
+        raw, watch = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+        async with raw.transaction():
+            await raw.execute(f"SELECT 1 FROM {schema}.sessions FOR UPDATE")
+            claiming = asyncio.create_task(t.claim())
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity "
+                f"WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}.%'"
+            )
+            # The session is locked, the run is not: a message comes in while the claim waits.
+            while not await watch.fetchval(waits):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await t.signal("a", "late")
+        tasks = {task.instance_id: task for task in (await claiming).tasks}
+        assert [entry.seq for entry in tasks["a"].inbox] == [1, 2]
+        assert [entry.seq for entry in tasks["b"].inbox] == [1]
+        for task in tasks.values():
+            await t.applied(task, finish=t.finish(task))
+        for connection in (raw, watch):
+            await connection.close()
+        await backend.aclose()
+
+    asyncio.run(main())
+
+
+def test_literals_of_mysql() -> None:
+    from perdure_backends.mysql._statements import literal
+
+    class Word(enum.StrEnum):
+        QUOTED = "it's"
+
+    values = [None, True, 7, 0.5, "abc1", 'a"\\', Word.QUOTED, b"\x00a", ["x", 1], ()]
+    assert [literal(value) for value in values] == [
+        *("NULL", "1", "7", "0.5", "'abc1'", "'a\\\"\\\\'", "'it\\'s'", "x'0061'"),
+        *("('x', 1)", "(NULL)"),
+    ]
+    with pytest.raises(TypeError, match="no SQL literal for object"):
+        literal(object())
+
+
+def test_others_are_told_at_once_and_then_of_all_that_has_gathered() -> None:
+    async def main() -> None:
+        sent: list[Any] = []
+
+        async def send(message: str) -> None:
+            sent.append(json.loads(message))
+
+        teller = Teller("me", send)
+        teller.tell(["turns"], [])
+        await asyncio.sleep(0)
+        assert sent == [["me", ["turns"], []]]
+        for number in range(3):
+            teller.tell(["turns"], [f"run {number}"])
+        assert teller.task is not None
+        await teller.task
+        assert [[name, topics, sorted(ended)] for name, topics, ended in sent[1:]] == [
+            ["me", ["turns"], ["run 0", "run 1", "run 2"]]
+        ]
 
     asyncio.run(main())
 
