@@ -15,6 +15,7 @@ from ._database import ConflictError as ConflictError
 from ._database import Database as Database
 from ._database import Link as Link
 from ._database import Look as Look
+from ._database import PlainLink as PlainLink
 from ._database import Undivided as Undivided
 from ._database import Write as Write
 from ._pools import LoopPools as LoopPools
@@ -38,6 +39,7 @@ __all__ = [
     "Link",
     "Look",
     "LoopPools",
+    "PlainLink",
     "Posted",
     "RelationalBackend",
     "Teller",

@@ -98,6 +98,22 @@ class Link(Protocol):
         ...
 
 
+class PlainLink:
+    """What a :class:`Link` does whose driver has no shorter way."""
+
+    async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
+        """See :meth:`Link.fetch`."""
+        raise NotImplementedError
+
+    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
+        """See :meth:`Link.fetch_each`: one after the other."""
+        return [await self.fetch(name, **parameters) for name, parameters in asked]
+
+    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
+        """See :meth:`Link.claim_at_once`: it can't."""
+        return None
+
+
 class Undivided:
     """What a :class:`Database` says that has no shards: all instances lie here."""
 

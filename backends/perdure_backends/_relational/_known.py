@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ._database import Asked, Claimed, ConflictError, Database, Write
+from ._database import ConflictError, Database, PlainLink, Write
 from ._rows import ACTIVITY_MUTABLE, RUN_COLUMNS
 from ._unit import Unit
 
@@ -96,7 +96,7 @@ class Known:
         self._activities.pop(serial, None)
 
 
-class KnownLink:
+class KnownLink(PlainLink):
     """A unit of work that reads nothing from the store.
 
     Raises:
@@ -121,14 +121,6 @@ class KnownLink:
         if rows is None:
             raise ConflictError(f"{statement} is not known")
         return rows
-
-    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
-        """See :meth:`Link.fetch_each`."""
-        return [await self.fetch(name, **parameters) for name, parameters in asked]
-
-    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
-        """See :meth:`Link.claim_at_once`."""
-        return None
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`."""

@@ -22,7 +22,7 @@ from perdure import (
 )
 from pymysql import err
 
-from .._relational import Asked, Claimed, ConflictError, Look, LoopPools, Undivided, Write, opened
+from .._relational import Asked, ConflictError, Look, LoopPools, PlainLink, Undivided, Write, opened
 from .._relational._listing import listing
 from ..contract import SessionKeeper
 from ..records import ListFilter
@@ -322,7 +322,7 @@ async def _terminate_pool(pool: Any) -> None:
     await pool.wait_closed()
 
 
-class _Link:
+class _Link(PlainLink):
     """A connection of the pool for one unit of work: one packet to lock and read, one to write."""
 
     def __init__(self, database: MysqlDatabase, pool: Any, raw: Any) -> None:
@@ -346,10 +346,6 @@ class _Link:
             self._begun = True
             texts.insert(0, "BEGIN")
         return await self._database.run_each(self._raw, ";\n".join(texts))
-
-    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
-        """See :meth:`Link.claim_at_once`."""
-        return None
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`. Statements run in order, so nothing need be staged."""

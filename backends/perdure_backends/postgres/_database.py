@@ -27,12 +27,12 @@ from perdure import (
 from .._ids import new_token
 from .._relational import (
     RUN_COLUMNS,
-    Asked,
     Claimed,
     ConflictError,
     Link,
     Look,
     LoopPools,
+    PlainLink,
     Teller,
     Undivided,
     Write,
@@ -357,7 +357,7 @@ async def _no_reset(_connection: Any) -> None:
     """Our units leave nothing behind that a connection must be cleaned of."""
 
 
-class _Link:
+class _Link(PlainLink):
     """A connection of the pool for one unit of work."""
 
     def __init__(self, database: PostgresDatabase, pool: asyncpg.Pool[Any], raw: Any) -> None:
@@ -371,10 +371,6 @@ class _Link:
         """See :meth:`Link.fetch`."""
         compiled = compile_text(SQL[statement], self._database.schema)
         return await self._ask(compiled.text, compiled.arguments(parameters))
-
-    async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
-        """See :meth:`Link.fetch_each`: the driver can't."""
-        return [await self.fetch(name, **parameters) for name, parameters in asked]
 
     async def claim_at_once(self, **parameters: Any) -> Claimed | None:
         """See :meth:`Link.claim_at_once`."""

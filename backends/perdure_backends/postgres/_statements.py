@@ -140,7 +140,5 @@ def _columns(write: Write) -> Iterable[Any]:
     if record is None:
         return zip(*write.rows, strict=True)
     width = len(record.__struct_fields__)
-    if len(write.rows[0]) == width:
-        return (_encode([record(*row) for row in write.rows]).decode(),)
     rows = [record(*row[:width]) for row in write.rows]
     return (_encode(rows).decode(), *zip(*(row[width:] for row in write.rows), strict=True))

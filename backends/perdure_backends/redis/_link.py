@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .. import _liveness
-from .._relational import RUN_FIXED, Asked, Claimed, ConflictError, Write
+from .._relational import RUN_FIXED, Asked, ConflictError, PlainLink, Write
 from ._rows import (
     ACTIVITY,
     RUN,
@@ -60,7 +60,7 @@ _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 Command = tuple[Any, ...]
 
 
-class RedisLink:
+class RedisLink(PlainLink):
     """One unit of work in one shard."""
 
     def __init__(self, database: RedisDatabase) -> None:
@@ -461,10 +461,6 @@ class RedisLink:
         return [(one, *row[1:]) for one, row in zip(ids, rows, strict=True) if row[0] is not None]
 
     # --- writing
-
-    async def claim_at_once(self, **parameters: Any) -> Claimed | None:
-        """See :meth:`Link.claim_at_once`."""
-        return None
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`."""
