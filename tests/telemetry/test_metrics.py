@@ -209,7 +209,7 @@ def test_lost_leases_and_refused_turns_are_measured() -> None:
             await until(renewed)
 
     asyncio.run(short())
-    assert measured.points()["perdure.session.losses"]["whose=own"] == 1
+    assert measured.points()["perdure.session.losses"]["whose=own"] >= 1
 
 
 def test_attributes_are_bounded() -> None:

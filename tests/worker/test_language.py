@@ -83,7 +83,7 @@ def test_an_activity_that_outlives_its_lease_is_told_and_refused() -> None:
             await running(client, "x")
             assert worker.session_id is not None
             await backend.end_session(worker.session_id)  # as if its lease had run out
-            assert await handle.result(timeout=10) == "attempt 1"
+            assert await handle.result(timeout=30) == "attempt 1"
             assert reasons == ["lost"]
 
     asyncio.run(main())
@@ -230,6 +230,6 @@ def test_a_spoilt_copy_is_read_again(run: Run) -> None:
                 with pytest.raises(Exception, match="changed the workflow's variables"):
                     await handle.query(level)
             await handle.signal(go, 5)
-            assert await handle.result(timeout=10) == 5
+            assert await handle.result(timeout=30) == 5
 
     asyncio.run(main())

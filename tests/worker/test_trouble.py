@@ -92,7 +92,7 @@ def test_changed_code_parks_and_old_code_goes_on(url: str) -> None:
                 assert Path(park.details["location"].rpartition(":")[0]) == Path(__file__)
                 assert await client.run(other) == 2  # the worker goes on
             async with Worker(backend, workflows=[old_code], build="1", **common):
-                assert await handle.result(timeout=10) == 20  # by itself
+                assert await handle.result(timeout=30) == 20  # by itself
 
     asyncio.run(main())
 
@@ -111,7 +111,7 @@ def test_a_mismatch_can_fail_the_instance_where_that_is_wanted(url: str) -> None
                     return (await handle.describe()).turn >= 1
 
                 await eventually(begun)
-                await handle.result(timeout=10)
+                await handle.result(timeout=30)
                 second = await client.start(old_code)
 
                 async def waits() -> bool:
@@ -123,7 +123,7 @@ def test_a_mismatch_can_fail_the_instance_where_that_is_wanted(url: str) -> None
             ):
                 await second.signal(go, 1)
                 with pytest.raises(WorkflowFailedError, match="NonDeterminismError"):
-                    await second.result(timeout=10)
+                    await second.result(timeout=30)
 
     asyncio.run(main())
 
@@ -151,14 +151,14 @@ def test_what_nobody_offers_waits_and_is_shown(url: str) -> None:
             async with Worker(backend, workflows=[old_code], activities=[a, b]):
                 assert await waiting.state() == "running"
                 await unknown.signal(go, 1)
-                assert await unknown.result(timeout=10) == 20
+                assert await unknown.result(timeout=30) == 20
 
                 async def ran() -> bool:
                     return not (await waiting.pending()).activities
 
                 await eventually(ran)
             async with Worker(backend, workflows=[other], activities=[]):
-                assert await waiting.result(timeout=10) == 2
+                assert await waiting.result(timeout=30) == 2
 
     asyncio.run(main())
 
@@ -177,7 +177,7 @@ def test_versions_and_workers_of_different_age(url: str) -> None:
                 assert await client.run(other) == 2
                 assert (await second.describe()).turn == 0
                 async with Worker(backend, workflows=[other_version]):
-                    assert await second.result(timeout=10) == 2
+                    assert await second.result(timeout=30) == 2
 
     asyncio.run(main())
 
@@ -283,7 +283,7 @@ def test_a_newer_history_format_parks(url: str) -> None:
             finally:
                 h.FORMAT_VERSION = original  # type: ignore[misc]  # pyright: ignore[reportConstantRedefinition]
             async with Worker(backend, workflows=[old_code], activities=[a, b], build="y"):
-                assert await handle.result(timeout=10) == 20
+                assert await handle.result(timeout=30) == 20
 
     asyncio.run(main())
 
@@ -323,7 +323,7 @@ def test_draining_hands_back_at_once_and_uncounted(url: str) -> None:
                 pending = await handle.pending()
                 assert pending.activities[0].attempt == 1
                 gates[-1].set()
-                assert await handle.result(timeout=5) == 5
+                assert await handle.result(timeout=30) == 5
 
     asyncio.run(main())
 

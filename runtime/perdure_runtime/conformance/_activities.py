@@ -139,9 +139,9 @@ async def each_timeout_ends_an_activity(run: Runner) -> None:
             expect(await app.run(times_out, which), which, "which time-out has passed")
 
 
-@activity(retry=Retry(attempts=2, interval=0.01), heartbeat=0.3)
+@activity(retry=Retry(interval=0.01), heartbeat=0.3)
 async def remembers() -> str:
-    if activity_info().attempt == 1:
+    if last_heartbeat() is None:  # the first one; or it was lost before its details were stored
         heartbeat({"done": 3})
         await asyncio.sleep(30)
     return f"{last_heartbeat()} {activity_info().progress}"
@@ -160,7 +160,7 @@ async def the_next_attempt_reads_what_the_last_one_left(run: Runner) -> None:
 
 @activity(retry=Retry.never)
 async def takes_a_while() -> str:
-    for _ in range(30):
+    for _ in range(45):
         await asyncio.sleep(0.04)
         heartbeat()
     return "done"
@@ -168,12 +168,12 @@ async def takes_a_while() -> str:
 
 @workflow
 async def is_patient() -> str:
-    return await takes_a_while.options(heartbeat=0.8)()
+    return await takes_a_while.options(heartbeat=1.2)()
 
 
 @case
 async def heartbeats_keep_an_activity_alive(run: Runner) -> None:
-    async with run(workflows=[is_patient], activities=[takes_a_while], lease=0.5) as app:
+    async with run(workflows=[is_patient], activities=[takes_a_while], lease=1.2) as app:
         expect(await app.run(is_patient), "done", "result")
 
 
@@ -459,25 +459,34 @@ async def stamps_often(count: int) -> list[float]:
     return sorted(await asyncio.gather(*[stamps() for _ in range(count)]))
 
 
+# Limits say how early the last of many can start, counted from before the first was allowed. How
+# far apart the starts themselves lie, they don't say: the first may be late, by a slow commit.
+
+
 @case
 async def a_queues_limit_holds_for_all_workers(run: Runner) -> None:
     async with (
         run(workflows=[stamps_often], activities=[stamps]) as app,
         run(workflows=[], activities=[stamps]),
     ):
-        await app.client.limit_queue("default", 50, burst=1)
+        await app.client.limit_queue("default", 20, burst=1)
+        begun = asyncio.get_running_loop().time()
         times = await app.run(stamps_often, 6)
-        expect_true(times[-1] - times[0] >= 4.5 / 50, f"spread over time: {times}")
+        passed = times[-1] - begun
+        # Half a start less than 5 / 20: the store and the process each have a clock.
+        expect_true(passed >= 4.5 / 20, f"the last of six starts after {passed} s")
         await app.client.limit_queue("default", None)
 
 
 @case
 async def a_workers_rate_holds(run: Runner) -> None:
+    begun = asyncio.get_running_loop().time()
     async with run(
-        workflows=[stamps_often], activities=[stamps], max_activities_per_second=50
+        workflows=[stamps_often], activities=[stamps], max_activities_per_second=10
     ) as app:
-        times = await app.run(stamps_often, 55)
-        expect_true(times[-1] - times[0] >= 3.5 / 50, "spread over time")
+        times = await app.run(stamps_often, 13)
+        passed = times[-1] - begun
+        expect_true(passed >= 2.5 / 10, f"the last above the burst starts after {passed} s")
 
 
 # --- resources, other kinds -----------------------------------------------------------------
