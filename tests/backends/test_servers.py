@@ -511,3 +511,33 @@ def test_what_older_code_leaves_in_the_index_by_state_is_mended(tmp_path: Path) 
             await backend.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_glance_that_is_over_answers_nobody_who_asks_after_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        backend = make_store(kind, tmp_path, TestClock())
+        await backend.open()
+        assert isinstance(backend, RelationalBackend)
+        look, asked = await backend.glance(), 0
+        database: Any = backend._database  # pyright: ignore[reportPrivateUsage]
+        share = backend._shared_glance  # pyright: ignore[reportPrivateUsage]
+
+        async def at_once(*_: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return look
+
+        monkeypatch.setattr(database, "look", at_once)
+        first = asyncio.ensure_future(share())
+        await asyncio.sleep(0)  # it asks for a glance,
+        await asyncio.sleep(0)  # which is over now: its callbacks come after us
+        assert asked == 1
+        await share()
+        assert asked == 2
+        await first
+        await backend.aclose()
+
+    asyncio.run(main())

@@ -359,7 +359,9 @@ class RelationalBackend:
         """The glance that is on its way, or a new one: a worker's loops look at the same time."""
         loop = asyncio.get_running_loop()
         glancing = self._glancing
-        if glancing is None or glancing.get_loop() is not loop:
+        # One that is over and not cleared away yet is no answer: who asks again and again, because
+        # its answer has grown old meanwhile, would never let the loop go on.
+        if glancing is None or glancing.done() or glancing.get_loop() is not loop:
             glancing = self._glancing = loop.create_task(self.glance())
             glancing.add_done_callback(self._glanced)
         return await asyncio.shield(glancing)
