@@ -92,7 +92,7 @@ async def main(url: str) -> None:
             await one.result()
         await lender.update(close, 5)
         served = await lender.result()
-        print(f"never more than {most} at once")
+        print("never more than 2 at once" if most <= 2 else f"{most} at once")
         print("all five were served" if served == 5 else f"served {served}")
         await lender.remove()
 

@@ -442,6 +442,7 @@ async def beats() -> int:
     if before is None:  # the first one; or it was lost before its details were stored
         heartbeat({"done": 5})
         await asyncio.sleep(30)  # and falls silent
+        return -1
     return int(before["done"])
 
 

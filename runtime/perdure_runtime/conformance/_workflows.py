@@ -288,6 +288,7 @@ async def cleans_up() -> int:
     finally:
         await add(1, 2)
         await shielded(sleep(0.002))
+        await go_on.receive()
     return 1
 
 
@@ -297,7 +298,8 @@ async def clean_up_runs_after_cancellation(run: Runner) -> None:
         handle = await app.start(cleans_up)
         await after_turns(handle, 1)
         await handle.cancel()
-        await handle.cancel()
+        await handle.cancel()  # a repeat does not interrupt it
+        await handle.signal(go_on, 1)
         await raised_by(handle.result(), WorkflowCancelledError)
         kinds = await kinds_of(handle)
         expect_true("activity_completed" in kinds, "the clean-up's activity ran")
