@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
 from perdure import BackendFormatError
 
 from .. import _liveness
@@ -19,10 +18,20 @@ from .._relational import Link, Look, Write
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from ._keys import Keys
+from ._known import Known
 from ._link import RedisLink
 from ._nodes import Nodes
 from ._overview import Overviews
-from ._rows import ACTIVITY, RUN, decode_activity, decode_run, proof_of, scored, state_of
+from ._rows import (
+    ACTIVITY,
+    RUN,
+    decode_activity,
+    decode_run,
+    proof_of,
+    scored,
+    state_of,
+    unpack,
+)
 from ._server import RedisServer, Wake, slot_of
 
 Guard: TypeAlias = tuple[str, str, Any]
@@ -40,17 +49,9 @@ _LARGEST: Final = 256 * 1024 * 1024
 """Bytes of one value; the server's limit is 512 MB."""
 
 _SERIALS: Final = 4096
-_KNOWN: Final = 20_000
-"""Rows that are kept in memory because this process wrote them last."""
-
 _PAGE: Final = 500
 _HELD: Final = ("running", "suspended", "parked")
 _LEASE_COLUMN: Final = 3
-
-_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
-
-
-_NONE: Final[dict[int, bytes]] = {}
 
 
 class RedisDatabase:
@@ -74,10 +75,7 @@ class RedisDatabase:
         """Keys of the first shard, which keeps what all of them share."""
         self._slot = slot_of(self.keys.meta)
         self._first_slot = slot_of(self.first.meta)
-        self._runs: dict[int, tuple[int, list[Any]]] = {}
-        self._ids: dict[str, int] = {}
-        self._activities: dict[int, dict[int, bytes]] = {}
-        self._activity_count = 0
+        self.known = Known()
         self._overviews = Overviews(self)
 
     @property
@@ -145,60 +143,6 @@ class RedisDatabase:
             args += command
         failed: int = await self._server.run_script(slot, "apply", [keys.meta, keys.nothing], args)
         return list(guards)[failed - 1] if failed else None
-
-    # --- what this process knows because it wrote it
-
-    def cached_run(self, serial: int) -> tuple[int, list[Any]] | None:
-        """Revision and row of a run, if known."""
-        return self._runs.get(serial)
-
-    def cached_id(self, run_id: str) -> int | None:
-        """The serial of a run whose row is known."""
-        serial = self._ids.get(run_id)
-        return serial if serial in self._runs else None
-
-    def cached_activity(self, key: tuple[int, int]) -> bytes | None:
-        """The stored row of an activity, if known."""
-        of_run = self._activities.get(key[0])
-        return None if of_run is None else of_run.get(key[1])
-
-    def remember(
-        self,
-        runs: Mapping[int, tuple[int, list[Any]]],
-        activities: Mapping[tuple[int, int], bytes | None],
-    ) -> None:
-        """Keeps rows as they are stored now; those of runs that have ended are not kept."""
-        if len(self._runs) > _KNOWN or self._activity_count > _KNOWN:
-            self._runs.clear()
-            self._ids.clear()
-            self._activities.clear()
-            self._activity_count = 0
-        for serial, known in runs.items():
-            row = known[1]
-            if row[RUN["status"]] == "running" and row[RUN["owner"]] is not None:
-                self._runs[serial] = known
-                self._ids[row[RUN["run_id"]]] = serial
-            else:
-                self.forget((serial,), ())
-        for key, stored in activities.items():
-            if stored is not None and key[0] in self._runs:
-                of_run = self._activities.setdefault(key[0], {})
-                self._activity_count += key[1] not in of_run
-                of_run[key[1]] = stored
-
-    def forget(self, runs: Iterable[int], activities: Iterable[tuple[int, int]]) -> None:
-        """Somebody else may have changed these."""
-        for serial in runs:
-            known = self._runs.pop(serial, None)
-            if known is not None:
-                self._ids.pop(known[1][RUN["run_id"]], None)
-        for serial, number in activities:
-            if self._activities.get(serial, _NONE).pop(number, None) is not None:
-                self._activity_count -= 1
-
-    def forget_activities_of(self, serial: int) -> None:
-        """All activities of a run are gone."""
-        self._activity_count -= len(self._activities.pop(serial, _NONE))
 
     async def link(self) -> Link:
         """See :meth:`Database.link`."""
@@ -359,7 +303,7 @@ class RedisDatabase:
             ]
         )
         expiries = dict(scored(ends))
-        found = [(_decode(row), name) for name, row in rows.items()]
+        found = [(unpack(row), name) for name, row in rows.items()]
         found.sort(key=lambda one: (one[0][3], one[1]))
         return [
             (start.encode(), opened_at, expiries.get(name, 0))
@@ -373,11 +317,11 @@ class RedisDatabase:
             return []
         key = f"{self.keys.updates}{runs[0][RUN['lineage']]}"
         (stored,) = await self.pipeline([("HMGET", key, *ids)])
-        return [(one, *_decode(row)) for one, row in zip(ids, stored, strict=True) if row]
+        return [(one, *unpack(row)) for one, row in zip(ids, stored, strict=True) if row]
 
     async def _queue_limits(self) -> list[Any]:
         (rows,) = await self.pipeline_of_first([("HGETALL", self.first.limits)])
-        return sorted((queue.decode(), *_decode(row)) for queue, row in rows.items())
+        return sorted((queue.decode(), *unpack(row)) for queue, row in rows.items())
 
     async def _limited_and_waiting(self, now: int) -> list[Any]:
         (members,) = await self.pipeline([("ZRANGEBYSCORE", self.keys.offered, "-inf", now)])
@@ -404,7 +348,7 @@ class RedisDatabase:
             ["" if now is None else now, since],
         )
         time, *counts, next_due, ends, known = row
-        builds = {known[n]: _decode(known[n + 1])[0] for n in range(0, len(known), 2)}
+        builds = {known[n]: unpack(known[n + 1])[0] for n in range(0, len(known), 2)}
         sessions = tuple(
             (name.decode(), builds[name], end) for name, end in scored(ends) if name in builds
         )
@@ -439,28 +383,6 @@ class RedisDatabase:
             (items,) = await self.pipeline([command])
             found += [(*one, item) for one, item in zip(page, items, strict=True) if item]
         return found
-
-    # --- queries, which belong to runs but change nothing of theirs
-
-    def put_query(self, commands: list[tuple[Any, ...]], row: Sequence[Any]) -> None:
-        """The commands that accept a query; a repeat changes nothing that matters."""
-        name, run, entry, expires_at = row
-        key = f"{self.keys.query}{name}"
-        commands += [
-            ("HSETNX", key, "run", run),
-            ("HSETNX", key, "entry", entry),
-            ("SADD", f"{self.keys.queries_of}{run}", name),
-            ("ZADD", self.keys.queries, "NX", expires_at, name),
-            ("@open", key, self.keys.open, expires_at, name),
-        ]
-
-    def answer_query(self, commands: list[tuple[Any, ...]], row: Sequence[Any]) -> None:
-        """The commands that answer a query, the first time."""
-        name, result, failure = row
-        key = f"{self.keys.query}{name}"
-        absent = ("0", "") if result is None else ("1", result)
-        missing = ("0", "") if failure is None else ("1", failure)
-        commands.append(("@answer", key, self.keys.open, name, *absent, *missing))
 
     # --- the schema
 

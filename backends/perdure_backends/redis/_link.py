@@ -12,35 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from .. import _liveness
-from .._relational import RUN_FIXED, Asked, ConflictError, PlainLink, Write
-from ._rows import (
-    ACTIVITY,
-    RUN,
-    activity_places,
-    decode_activity,
-    decode_run,
-    encode_activity,
-    encode_run,
-    encode_session,
-    moved,
-    run_places,
-    scored,
-)
+from .._relational import Asked, ConflictError, PlainLink, Write
+from ._draft import LOADED, Draft
+from ._rows import ACTIVITY, RUN, decode_activity, decode_run, scored, unpack
 
 if TYPE_CHECKING:
     from ._database import RedisDatabase
-
-_AK: Final = 14
-"""Columns of an activity that units load."""
 
 _PARTS: Final = ("row", "rest", "details", "failure")
 _IMAGE: Final = (
@@ -48,16 +28,8 @@ _IMAGE: Final = (
     *("started_at", "owner", "cancel", "priority"),
 )
 
-_LOCKS: Final = Path(tempfile.gettempdir()) / f"perdure-{getattr(os, 'getuid', int)()}"
-"""Where the processes of this host and user have their lock files."""
-
 _HOLD: Final = 2000
 """Milliseconds for which a claim that was begun keeps others from the same rows."""
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
-
-Command = tuple[Any, ...]
 
 
 class RedisLink(PlainLink):
@@ -66,13 +38,9 @@ class RedisLink(PlainLink):
     def __init__(self, database: RedisDatabase) -> None:
         self._database = database
         self._keys = database.keys
-        self._guards: dict[tuple[str, str, Any], Any] = {}
-        self._runs: dict[int, tuple[int, list[Any]]] = {}
-        self._activities: dict[tuple[int, int], tuple[bytes | None, list[Any]]] = {}
+        self._known = database.known
+        self._draft = Draft(database.keys, database.first, database.known)
         self._cached = False
-        self._commands: list[Command] = []
-        self._limits: dict[tuple[str, str, Any], Any] = {}
-        self._levels: list[Command] = []
         self._held: list[str] = []
 
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
@@ -90,26 +58,19 @@ class RedisLink(PlainLink):
 
     # --- runs
 
-    def _take_run(self, serial: int, revision: int, row: list[Any]) -> list[Any]:
-        known = self._runs.get(serial)
-        if known is None:
-            known = self._runs[serial] = (revision, row)
-            self._guards["field", f"{self._keys.run}{serial}", "rev"] = revision
-        return known[1]
-
     async def _load(self, serials: Iterable[int]) -> list[list[Any]]:
         """Rows of runs by their serials, in order, those that are there."""
         wanted = sorted(set(serials))
         found: dict[int, list[Any]] = {}
         missing: list[int] = []
         for serial in wanted:
-            known = self._runs.get(serial)
-            cached = None if known is not None else self._database.cached_run(serial)
+            known = self._draft.runs.get(serial)
+            cached = None if known is not None else self._known.run(serial)
             if known is not None:
                 found[serial] = known[1]
             elif cached is not None:
                 self._cached = True
-                found[serial] = self._take_run(serial, *cached)
+                found[serial] = self._draft.take_run(serial, *cached)
             else:
                 missing.append(serial)
         if missing:
@@ -117,25 +78,25 @@ class RedisLink(PlainLink):
             rows = await self._database.pipeline([("HMGET", key, "rev", "row") for key in keys])
             for serial, (revision, stored) in zip(missing, rows, strict=True):
                 if stored is not None:
-                    found[serial] = self._take_run(serial, int(revision), decode_run(stored))
+                    found[serial] = self._draft.take_run(serial, int(revision), decode_run(stored))
         return [found[serial] for serial in wanted if serial in found]
 
     async def _runs_by_id(self, ids: Sequence[str]) -> list[Any]:
-        serials = [self._database.cached_id(one) for one in ids]
+        serials = [self._known.serial(one) for one in ids]
         unknown = [one for one, serial in zip(ids, serials, strict=True) if serial is None]
         rows: list[list[Any]] = []
         if unknown:
             keys = [self._keys.ids, self._keys.run]
             for one in await self._database.run_script("runs", keys, unknown):
                 if one is not None:
-                    rows.append(self._take_run(int(one[0]), int(one[1]), decode_run(one[2])))
+                    rows.append(self._draft.take_run(int(one[0]), int(one[1]), decode_run(one[2])))
         rows += await self._load([serial for serial in serials if serial is not None])
         return sorted(rows)
 
     async def _current_runs(self, ids: Sequence[str]) -> list[Any]:
         stored = await self._database.pipeline([("HMGET", self._keys.current, *ids)])
         for instance_id, serial in zip(ids, stored[0], strict=True):
-            self._guards["field", self._keys.current, instance_id] = serial
+            self._draft.guards["field", self._keys.current, instance_id] = serial
         return await self._load(int(serial) for serial in stored[0] if serial is not None)
 
     async def _runs_by_serial(self, serials: Sequence[int]) -> list[Any]:
@@ -200,24 +161,16 @@ class RedisLink(PlainLink):
 
     # --- activities
 
-    def _take_activity(self, key: tuple[int, int], stored: bytes) -> list[Any]:
-        known = self._activities.get(key)
-        if known is None:
-            known = self._activities[key] = (stored, decode_activity(stored))
-            name = f"{self._keys.activity}{key[0]}:{key[1]}"
-            self._guards["field", name, "row"] = stored
-        return known[1]
-
     async def _activities_by_key(self, keys: Sequence[tuple[int, int]]) -> list[Any]:
         found: list[Any] = []
         missing: list[tuple[int, int]] = []
         for key in keys:
-            cached = self._database.cached_activity(key)
-            if key in self._activities:
-                found.append(self._activities[key][1][:_AK])
+            cached = self._known.activity(key)
+            if key in self._draft.activities:
+                found.append(self._draft.activities[key][1][:LOADED])
             elif cached is not None:
                 self._cached = True
-                found.append(self._take_activity(key, cached)[:_AK])
+                found.append(self._draft.take_activity(key, cached)[:LOADED])
             else:
                 missing.append(key)
         if missing:
@@ -225,9 +178,9 @@ class RedisLink(PlainLink):
             rows = await self._database.pipeline([("HGET", name, "row") for name in names])
             for key, name, stored in zip(missing, names, rows, strict=True):
                 if stored is None:
-                    self._guards["field", name, "row"] = None
+                    self._draft.guards["field", name, "row"] = None
                 else:
-                    found.append(self._take_activity(key, stored)[:_AK])
+                    found.append(self._draft.take_activity(key, stored)[:LOADED])
         return sorted(found)
 
     async def _owned_activities(self, session: str) -> list[Any]:
@@ -244,7 +197,7 @@ class RedisLink(PlainLink):
         name = f"{self._keys.owned}{session}"
         (members,) = await self._database.pipeline([("SMEMBERS", name)])
         # What each member stands for is guarded by itself; this guards against further ones.
-        self._guards["size", name, ""] = len(members)
+        self._draft.guards["size", name, ""] = len(members)
         return sorted(member.decode() for member in members)
 
     # --- claims
@@ -276,7 +229,7 @@ class RedisLink(PlainLink):
             ],
         )
         self._held += [f"{self._keys.hold}{one[0].decode()}" for one in found]
-        return [self._take_run(int(one[0]), int(one[1]), decode_run(one[2])) for one in found]
+        return [self._draft.take_run(int(one[0]), int(one[1]), decode_run(one[2])) for one in found]
 
     async def _claimable_parked(
         self,
@@ -359,10 +312,10 @@ class RedisLink(PlainLink):
         for member, (row, rest, details) in zip(found, stored, strict=True):
             if row is None:
                 continue
-            values = self._take_activity(_key(member), row)
-            payload, headers = _decode(rest)
+            values = self._draft.take_activity(_key(member), row)
+            payload, headers = unpack(rest)
             name, priority = values[ACTIVITY["name"]], values[ACTIVITY["priority"]]
-            rows.append((*values[:_AK], name, queue, payload, details, headers, priority))
+            rows.append((*values[:LOADED], name, queue, payload, details, headers, priority))
         return rows
 
     async def _queue_limits_of(self, queues: Sequence[str]) -> list[Any]:
@@ -370,31 +323,31 @@ class RedisLink(PlainLink):
         stored = await self._database.pipeline_of_first([("HMGET", limits, *queues)])
         rows: list[Any] = []
         for queue, row in zip(queues, stored[0], strict=True):
-            self._limits["field", limits, queue] = row
+            self._draft.limits["field", limits, queue] = row
             if row is not None:
-                rows.append((queue, *_decode(row)))
+                rows.append((queue, *unpack(row)))
         return rows
 
     # --- sessions, meta
 
     async def _share_session(self, id: str) -> list[Any]:
         (row,) = await self._database.pipeline([("HGET", self._keys.sessions, id)])
-        self._guards["field", self._keys.sessions, id] = row
+        self._draft.guards["field", self._keys.sessions, id] = row
         return [] if row is None else [(1,)]
 
     async def _lock_session(self, id: str) -> list[Any]:
         row, expires = await self._database.pipeline(
             [("HGET", self._keys.sessions, id), ("ZSCORE", self._keys.expiries, id)]
         )
-        self._guards["field", self._keys.sessions, id] = row
+        self._draft.guards["field", self._keys.sessions, id] = row
         if row is None or expires is None:
             return []
-        self._guards["score", self._keys.expiries, id] = int(expires)
+        self._draft.guards["score", self._keys.expiries, id] = int(expires)
         return [(int(expires),)]
 
     async def _lock_meta(self, key: str) -> list[Any]:
         (value,) = await self._database.pipeline([("HGET", self._keys.meta, key)])
-        self._guards["field", self._keys.meta, key] = value
+        self._draft.guards["field", self._keys.meta, key] = value
         return [] if value is None else [(value.decode(),)]
 
     # --- what has come due
@@ -464,220 +417,40 @@ class RedisLink(PlainLink):
 
     async def finish(self, writes: Sequence[Write], *, staged: bool) -> None:
         """See :meth:`Link.finish`."""
+        draft = self._draft
         for write in writes:
-            apply: Callable[[Any], None] = getattr(self, f"_do_{write.statement}")
-            for row in write.rows:
-                apply(row)
+            draft.write(write)
         if self._database.first is self._keys:
-            self._guards |= self._limits
-            self._commands += self._levels
-        elif self._levels:
+            draft.guards |= draft.limits
+            draft.commands += draft.levels
+        elif draft.levels:
             # They lie in another shard. Taken first: what is not used after all has only been slow.
-            failed = await self._database.apply_to_first(self._limits, self._levels)
+            failed = await self._database.apply_to_first(draft.limits, draft.levels)
             if failed is not None:
-                self._database.forget(self._runs, self._activities)
+                self._known.forget(draft.runs, draft.activities)
                 raise ConflictError(f"{failed[1]} has changed")
-        if not self._commands and not self._cached:
+        if not draft.commands and not self._cached:
             return
-        revisions = {serial: revision for serial, (revision, _) in self._runs.items()}
-        if self._commands:
+        revisions = {serial: revision for serial, (revision, _) in draft.runs.items()}
+        if draft.commands:
             # As if all that was read had been locked: who reads it meanwhile has to look again.
-            for serial in self._runs:
-                self._commands.append(("HINCRBY", f"{self._keys.run}{serial}", "rev", 1))
+            for serial in draft.runs:
+                draft.commands.append(("HINCRBY", f"{self._keys.run}{serial}", "rev", 1))
                 revisions[serial] += 1
         if self._held:
-            self._commands.append(("DEL", *self._held))
+            draft.commands.append(("DEL", *self._held))
         try:
-            failed = await self._database.apply(self._guards, self._commands)
+            failed = await self._database.apply(draft.guards, draft.commands)
         except BaseException:
-            self._database.forget(self._runs, self._activities)
+            self._known.forget(draft.runs, draft.activities)
             raise
         if failed is not None:
-            self._database.forget(self._runs, self._activities)
+            self._known.forget(draft.runs, draft.activities)
             raise ConflictError(f"{failed[1]} has changed")
-        self._database.remember(
-            {serial: (revisions[serial], row) for serial, (_, row) in self._runs.items()},
-            {key: stored for key, (stored, _) in self._activities.items()},
+        self._known.remember(
+            {serial: (revisions[serial], row) for serial, (_, row) in draft.runs.items()},
+            {key: stored for key, (stored, _) in draft.activities.items()},
         )
-
-    def _change_run(self, serial: int, row: list[Any]) -> None:
-        revision, old = self._runs[serial]
-        self._commands += moved(run_places(self._keys, old), run_places(self._keys, row))
-        self._commands.append(("HSET", f"{self._keys.run}{serial}", "row", encode_run(row)))
-        self._runs[serial] = (revision, row)
-
-    def _do_update_runs(self, state: Sequence[Any]) -> None:
-        _, old = self._runs[state[0]]
-        self._change_run(state[0], [*old[: len(RUN_FIXED)], *state[1:]])
-
-    def _do_insert_runs(self, values: Sequence[Any]) -> None:
-        row = list(values)
-        serial, run_id = row[RUN["serial"]], row[RUN["run_id"]]
-        keys = self._keys
-        self._guards["field", keys.ids, run_id] = None
-        key = f"{keys.run}{serial}"
-        self._commands += moved({}, run_places(keys, row))
-        self._commands += [
-            ("HSET", key, "row", encode_run(row), "rev", 0),
-            ("HSET", keys.ids, run_id, serial),
-            ("SADD", f"{keys.lineage}{row[RUN['lineage']]}", serial),
-            ("ZADD", keys.started, row[RUN["started_at"]], f"{serial:016d}"),
-        ]
-        self._runs[serial] = (0, row)
-
-    def _do_insert_starts(self, row: Sequence[Any]) -> None:
-        self._commands.append(("SET", f"{self._keys.start}{row[0]}", row[1]))
-
-    def _do_insert_outcomes(self, row: Sequence[Any]) -> None:
-        key, (_, result, failure) = f"{self._keys.outcome}{row[0]}", row
-        if result is not None:
-            self._commands.append(("HSET", key, "result", result))
-        if failure is not None:
-            self._commands.append(("HSET", key, "failure", failure))
-
-    def _do_put_published(self, row: Sequence[Any]) -> None:
-        self._commands.append(("SET", f"{self._keys.published}{row[0]}", row[1]))
-
-    def _do_insert_inbox(self, row: Sequence[Any]) -> None:
-        run, seq, entry, carried = row
-        stored = (b"1" if carried else b"0") + entry
-        self._commands.append(("HSET", f"{self._keys.inbox}{run}", seq, stored))
-
-    def _do_delete_inbox(self, row: Sequence[Any]) -> None:
-        self._commands.append(("HDEL", f"{self._keys.inbox}{row[0]}", row[1]))
-
-    def _do_clear_inbox(self, row: Sequence[Any]) -> None:
-        """Done by :meth:`_do_clear_activities`."""
-
-    def _do_insert_messages(self, row: Sequence[Any]) -> None:
-        self._commands.append(("SADD", f"{self._keys.messages}{row[0]}", row[1]))
-
-    def _do_insert_history(self, row: Sequence[Any]) -> None:
-        self._commands.append(("RPUSH", f"{self._keys.history}{row[0]}", row[2]))
-
-    def _do_insert_timers(self, row: Sequence[Any]) -> None:
-        run, number, due_at = row
-        self._commands += [
-            ("HSET", f"{self._keys.timers}{run}", number, due_at),
-            ("ZADD", self._keys.due, due_at, f"t:{run}:{number}"),
-        ]
-
-    def _do_delete_timers(self, row: Sequence[Any]) -> None:
-        run, number = row
-        self._commands += [
-            ("HDEL", f"{self._keys.timers}{run}", number),
-            ("ZREM", self._keys.due, f"t:{run}:{number}"),
-        ]
-
-    def _do_clear_timers(self, row: Sequence[Any]) -> None:
-        """Done by :meth:`_do_clear_activities`."""
-
-    def _do_insert_activities(self, values: Sequence[Any]) -> None:
-        *row, payload, headers = values
-        key = (row[0], row[1])
-        stored = encode_activity(row)
-        rest = _encode([payload, headers])
-        self._commands += moved({}, activity_places(self._keys, row))
-        place = f"{self._keys.activity}{row[0]}:{row[1]}"
-        self._commands.append(("HSET", place, "row", stored, "rest", rest))
-        if row[ACTIVITY["owner"]] is None:
-            self._note_priority(row)
-        self._activities[key] = (stored, row)
-
-    def _note_priority(self, row: Sequence[Any]) -> None:
-        priority = row[ACTIVITY["priority"]]
-        place = f"{self._keys.priorities}{row[ACTIVITY['queue']]}"
-        self._commands.append(("ZADD", place, priority, priority))
-
-    def _do_update_activities(self, state: Sequence[Any]) -> None:
-        key = (state[0], state[1])
-        _, old = self._activities[key]
-        *mutable, failure, details = state[2:]
-        row = [*old[:4], *mutable, *old[_AK:]]
-        stored = encode_activity(row)
-        place = f"{self._keys.activity}{key[0]}:{key[1]}"
-        self._commands += moved(activity_places(self._keys, old), activity_places(self._keys, row))
-        self._commands.append(("HSET", place, "row", stored))
-        if row[ACTIVITY["owner"]] is None:
-            self._note_priority(row)
-        if failure is not None:
-            self._commands.append(("HSET", place, "failure", failure))
-        if details is not None:
-            self._commands.append(("HSET", place, "details", details))
-        self._activities[key] = (stored, row)
-
-    def _do_delete_activities(self, key: tuple[int, int]) -> None:
-        known = self._activities.pop(key, None)
-        if known is None:  # its run has ended in this very unit, and all of it is cleared
-            return
-        _, old = known
-        self._commands += moved(activity_places(self._keys, old), {})
-        self._commands.append(("DEL", f"{self._keys.activity}{key[0]}:{key[1]}"))
-        self._database.forget((), (key,))
-
-    def _do_clear_activities(self, row: Sequence[Any]) -> None:
-        columns = (ACTIVITY["owner"] + 1, ACTIVITY["queue"] + 1, ACTIVITY["priority"] + 1)
-        self._commands.append(("@clear", self._keys.base, row[0], *columns))
-        gone = [key for key in self._activities if key[0] == row[0]]
-        for key in gone:
-            del self._activities[key]
-        self._database.forget_activities_of(row[0])
-
-    def _do_put_updates(self, row: Sequence[Any]) -> None:
-        lineage, digest, *rest = row
-        self._commands.append(("HSET", f"{self._keys.updates}{lineage}", digest, _encode(rest)))
-
-    def _do_set_levels(self, row: Sequence[Any]) -> None:
-        queue, level, at = row
-        limits = self._database.first.limits
-        stored = self._limits["field", limits, queue]
-        per_second, burst, *_ = _decode(stored)
-        value = _encode([per_second, burst, level, at])
-        self._levels.append(("HSET", limits, queue, value))
-
-    def _do_put_queue_limit(self, row: Sequence[Any]) -> None:
-        self._commands.append(("HSET", self._keys.limits, row[0], _encode(list(row[1:]))))
-
-    def _do_delete_queue_limit(self, row: Sequence[Any]) -> None:
-        self._commands.append(("HDEL", self._keys.limits, row[0]))
-
-    def _do_put_documents(self, row: Sequence[Any]) -> None:
-        collection, key, value = row
-        self._commands += [
-            ("ZADD", f"{self._keys.documents}{collection}", 0, key),
-            ("HSET", f"{self._keys.document}{collection}", key, value),
-        ]
-
-    def _do_insert_session(self, row: Sequence[Any]) -> None:
-        name, build, start, lease, opened_at, expires_at, _ = row
-        proof = _liveness.register(name, _LOCKS)
-        value = encode_session(build, start, lease, opened_at, proof)
-        self._guards["field", self._keys.sessions, name] = None
-        self._commands += [
-            ("HSET", self._keys.sessions, name, value),
-            ("ZADD", self._keys.expiries, expires_at, name),
-        ]
-
-    def _do_delete_session(self, row: Sequence[Any]) -> None:
-        self._commands += [
-            ("HDEL", self._keys.sessions, row[0]),
-            ("ZREM", self._keys.expiries, row[0]),
-        ]
-
-    def _do_put_meta(self, row: Sequence[Any]) -> None:
-        self._commands.append(("HSET", self._keys.meta, *row))
-
-    def _do_insert_queries(self, row: Sequence[Any]) -> None:
-        self._database.put_query(self._commands, row)
-
-    def _do_note_query_claims(self, row: Sequence[Any]) -> None:
-        self._commands.append(("HSET", f"{self._keys.query}{row[0]}", "claimed", row[1]))
-
-    def _do_answer_queries(self, row: Sequence[Any]) -> None:
-        self._database.answer_query(self._commands, row)
-
-    def _do_delete_queries(self, row: Sequence[Any]) -> None:
-        self._commands.append(("@forget", self._keys.base, row[0]))
 
     # --- to other stores
 
@@ -689,7 +462,7 @@ class RedisLink(PlainLink):
 
     async def _image_updates(self, lineage: int) -> list[Any]:
         (rows,) = await self._database.pipeline([("HGETALL", f"{self._keys.updates}{lineage}")])
-        return [(found, *_decode(row)) for found, row in sorted(rows.items())]
+        return [(found, *unpack(row)) for found, row in sorted(rows.items())]
 
     async def _image_inbox(self, run: int) -> list[Any]:
         (entries,) = await self._database.pipeline([("HGETALL", f"{self._keys.inbox}{run}")])
@@ -703,8 +476,8 @@ class RedisLink(PlainLink):
             command = ("HMGET", f"{self._keys.activity}{run}:{number}", *_PARTS)
             ((stored, rest, details, failure),) = await self._database.pipeline([command])
             if stored is not None:
-                row = self._take_activity((run, number), stored)
-                payload, headers = _decode(rest)
+                row = self._draft.take_activity((run, number), stored)
+                payload, headers = unpack(rest)
                 columns = [row[ACTIVITY[name]] for name in _IMAGE]
                 image = [*columns[:3], payload, *columns[3:], headers, details, failure]
                 found.append(tuple(image))
@@ -712,60 +485,15 @@ class RedisLink(PlainLink):
 
     # --- to other shards
 
-    def _do_post(self, row: Sequence[Any]) -> None:
-        self._commands.append(("@post", self._keys.base, *row))
-
     async def _load_posted(self, numbers: Sequence[tuple[int, int]]) -> list[Any]:
         names = [number for number, _ in numbers]
         (stored,) = await self._database.pipeline([("HMGET", self._keys.outbox, *names)])
         found: list[Any] = []
         for (number, due), item in zip(numbers, stored, strict=True):
             if item is not None:
-                self._guards["score", self._keys.outbox_due, number] = due
+                self._draft.guards["score", self._keys.outbox_due, number] = due
                 found.append((number,))
         return found
-
-    def _do_unpost(self, row: Sequence[Any]) -> None:
-        self._commands += [
-            ("HDEL", self._keys.outbox, row[0]),
-            ("ZREM", self._keys.outbox_due, row[0]),
-        ]
-
-    # --- removing an instance
-
-    def _do_delete_runs(self, row: Sequence[Any]) -> None:
-        serial = row[0]
-        _, old = self._runs.pop(serial)
-        keys, lineage = self._keys, old[RUN["lineage"]]
-        self._commands += moved(run_places(keys, old), {})
-        self._commands += [
-            ("DEL", f"{keys.run}{serial}"),
-            ("HDEL", keys.ids, old[RUN["run_id"]]),
-            ("SREM", f"{keys.lineage}{lineage}", serial),
-            ("ZREM", keys.started, f"{serial:016d}"),
-        ]
-        self._database.forget((serial,), ())
-
-    def _do_clear_history(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.history}{row[0]}"))
-
-    def _do_clear_queries(self, row: Sequence[Any]) -> None:
-        self._commands.append(("@unask", self._keys.base, row[0]))
-
-    def _do_delete_starts(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.start}{row[0]}"))
-
-    def _do_delete_outcomes(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.outcome}{row[0]}"))
-
-    def _do_delete_published(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.published}{row[0]}"))
-
-    def _do_clear_messages(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.messages}{row[0]}"))
-
-    def _do_clear_updates(self, row: Sequence[Any]) -> None:
-        self._commands.append(("DEL", f"{self._keys.updates}{row[0]}"))
 
 
 def _key(member: str) -> tuple[int, int]:

@@ -9,18 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from .._stored import session_decoder
 from ._keys import Keys
-from ._rows import ACTIVITY, RUN, decode_activity, run_places, scored
+from ._rows import ACTIVITY, RUN, decode_activity, run_places, scored, unpack
 
 _SOME: Final = 300
 """Of what waits, so much is looked at to see which queues there are."""
 
 _PAGE: Final = 500
-
-_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class Shard(Protocol):
@@ -144,7 +140,7 @@ class Overviews:
         served = {
             queue
             for row in sessions
-            for queue in session_decoder.decode(_decode(row)[1].encode()).queues
+            for queue in session_decoder.decode(unpack(row)[1].encode()).queues
         }
         return sorted(served.union(seen))
 

@@ -28,11 +28,12 @@ ACTIVITY_COLUMNS: Final = (
 ACTIVITY: Final = {name: number for number, name in enumerate(ACTIVITY_COLUMNS)}
 """Columns of an activity's row by name, from 0."""
 
+pack: Final = msgspec.msgpack.Encoder().encode
+unpack: Final = msgspec.msgpack.Decoder(list[Any]).decode
+
 Place = tuple[str, str, str]
 """A kind of collection (``Z``, ``S`` or ``H``), its key, and a member or field."""
 
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _PARK: Final = RUN["park"]
 _SERIAL: Final = RUN["serial"]
 _STARTED: Final = RUN["started_at"]
@@ -46,12 +47,12 @@ def encode_run(row: Sequence[Any]) -> bytes:
     values = list(row)
     if values[_PARK] is not None:
         values[_PARK] = values[_PARK].decode()
-    return _encode(values)
+    return pack(values)
 
 
 def decode_run(stored: bytes) -> list[Any]:
     """A run's row."""
-    values = _decode(stored)
+    values = unpack(stored)
     if values[_PARK] is not None:
         values[_PARK] = values[_PARK].encode()
     return values
@@ -61,12 +62,12 @@ def encode_activity(row: Sequence[Any]) -> bytes:
     """An activity's row as it is stored."""
     values = list(row)
     values[_POLICY] = values[_POLICY].decode()
-    return _encode(values)
+    return pack(values)
 
 
 def decode_activity(stored: bytes) -> list[Any]:
     """An activity's row."""
-    values = _decode(stored)
+    values = unpack(stored)
     values[_POLICY] = values[_POLICY].encode()
     return values
 
@@ -142,12 +143,12 @@ def moved(before: dict[Place, Any], after: dict[Place, Any]) -> list[tuple[Any, 
 
 def encode_session(build: str, start: bytes, lease: int, opened_at: int, proof: str) -> bytes:
     """A session's row as it is stored; ``proof`` says how its process can be proven dead."""
-    return _encode([build, start.decode(), lease, opened_at, proof])
+    return pack([build, start.decode(), lease, opened_at, proof])
 
 
 def proof_of(session: bytes | None) -> str:
     """The proof in a session's row."""
-    values = [] if session is None else _decode(session)
+    values = [] if session is None else unpack(session)
     return values[4] if len(values) > 4 else "{}"
 
 
