@@ -176,7 +176,7 @@ def test_shards_find_a_killed_process_dead_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is first leaves the others their proof."""
-    monkeypatch.setattr("perdure_backends._relational._backend._SEEN_FREE", 0.0)
+    monkeypatch.setattr("perdure_backends._relational._glances._SEEN_FREE", 0.0)
     url = cluster_url(tmp_path)
     with subprocess.Popen([sys.executable, "-c", DIES, url], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -318,7 +318,7 @@ def test_after_an_outage_nobody_is_found_dead_for_a_moment(
             raise BackendUnavailableError("gone")
 
         for grace, lost in ((60.0, ()), (0.0, ("one",))):
-            monkeypatch.setattr("perdure_backends._relational._backend._GRACE", grace)
+            monkeypatch.setattr("perdure_backends._relational._glances._GRACE", grace)
             with monkeypatch.context() as patched:
                 patched.setattr(database, "look", gone)
                 with pytest.raises(BackendUnavailableError):
@@ -523,7 +523,7 @@ def test_a_glance_that_is_over_answers_nobody_who_asks_after_it(
         assert isinstance(backend, RelationalBackend)
         look, asked = await backend.glance(), 0
         database: Any = backend._database  # pyright: ignore[reportPrivateUsage]
-        share = backend._shared_glance  # pyright: ignore[reportPrivateUsage]
+        share = backend._glances._shared_glance  # pyright: ignore[reportPrivateUsage]
 
         async def at_once(*_: Any) -> Any:
             nonlocal asked

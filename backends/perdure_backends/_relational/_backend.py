@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from perdure import BackendError, BackendUnavailableError, PayloadTooLargeError, SchemaVersionError
+from perdure import BackendUnavailableError, PayloadTooLargeError, SchemaVersionError
 
 from .._images import InstanceImage, pages
-from .._wakeups import ACTIVITIES, ANSWERS, DUE, TURNS, Wakeups
+from .._wakeups import ACTIVITIES, DUE, TURNS, Wakeups
 from ..contract import SessionKeeper
 from ..records import (
     Action,
@@ -56,9 +54,9 @@ from ..records import (
 )
 from . import _activities, _control, _delivering, _looking, _moving, _overview, _queries, _turns
 from ._database import ConflictError, Database, Link, Look
+from ._glances import LIMITS, PARKED, Glances
 from ._known import Known, KnownLink
 from ._posting import Posted, Waiting, decode_posted
-from ._telling import end_tasks
 from ._unit import Unit
 
 T = TypeVar("T")
@@ -66,33 +64,8 @@ T = TypeVar("T")
 _PAUSES: Final = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before a unit that met a conflict is tried again, up to so much more by chance."""
 
-_FRESH: Final = 0.9
-"""Seconds for which a glance that nothing has contradicted since is believed."""
-
 _SERIALS: Final = 1000
 """Numbers of runs that a unit may use; the next ones are fetched before it begins."""
-
-_SEEN_FREE: Final = 0.3
-"""Seconds between the two glances that find a session's lock free."""
-
-_GRACE: Final = 2.0
-"""Seconds after an outage in which nobody is found dead: the living could not renew either."""
-
-_LIMITS: Final = "limits"
-"""Told when a queue's limit was set. Where nothing is told, the next glance shows it."""
-
-_PARKED: Final = "parked"
-"""Nobody is woken for what is parked: who can run it looks from time to time."""
-
-_HURRY: Final = "hurry"
-"""Told when this process has made something happen: others may answer soon."""
-
-_BUSY_LOOK: Final = 0.012
-_IDLE_LOOK: Final = 0.46
-"""Seconds between glances where the store does not push."""
-
-_BUSY: Final = 2.0
-"""Seconds for which something that happened makes more of it likely."""
 
 
 class RelationalBackend:
@@ -118,27 +91,13 @@ class RelationalBackend:
         self._database = database
         self._migrate = migrate
         self._version = version
-        self._clock = clock
         self._wakeups = wakeups or Wakeups()
+        self._glances = Glances(database, self._wakeups, clock)
         self.relay: Callable[[set[str] | None], Awaitable[None]] | None = None
         """Relays what instances have posted (``None``: what anybody may) to other shards."""
         self._opened = False
-        self._offset = 0
         self._serials = range(0)
-        self._look: Look | None = None
-        self._looked = -math.inf
-        self._looked_now = 0
-        self._stale: set[str] = set()
-        self._planned: float = math.inf
-        self._limits = True
-        self._limit_changes = 0
         self._known = Known() if database.compares else None
-        self._seen_free: dict[str, float] = {}
-        self._out_of_reach = False
-        self._judges_from = -math.inf
-        self._watcher: asyncio.Task[None] | None = None
-        self._busy_until = -math.inf
-        self._glancing: asyncio.Task[Look] | None = None
 
     @property
     def wakeups(self) -> Wakeups:
@@ -152,7 +111,7 @@ class RelationalBackend:
 
     def use_clock(self, clock: Callable[[], int]) -> None:
         """Judges what is due by another clock than the server's; for tests."""
-        self._clock = clock
+        self._glances.clock = clock
 
     # --- life
 
@@ -165,19 +124,15 @@ class RelationalBackend:
             if self._migrate:
                 await self._database.migrate()
             await self._check_version()
-            await self._learn_time()
+            await self._glances.open()
         except BaseException:
             await self._database.aclose()
             raise
         self._opened = True
-        self._database.listen(self._told)
-        if not self._database.pushes and self._clock is None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def aclose(self) -> None:
         """See :meth:`Backend.aclose`."""
-        watcher, self._watcher = self._watcher, None
-        await end_tasks(watcher, self._glancing)
+        await self._glances.aclose()
         self._opened = False
         await self._database.aclose()
         for _ in range(3):
@@ -217,22 +172,8 @@ class RelationalBackend:
 
     async def now(self) -> int:
         """See :meth:`Backend.now`."""
-        await self._learn_time()
-        return self._now()
-
-    async def _learn_time(self) -> None:
-        if self._clock is None:
-            rows = await self._database.fetch("now")
-            self._set_time(rows[0][0])
-
-    def _set_time(self, now: int) -> None:
-        self._offset = now - time.monotonic_ns() // 1000
-
-    def _now(self) -> int:
-        """The server's time at its last answer, and this machine's monotonic time since."""
-        if self._clock is not None:
-            return self._clock()
-        return time.monotonic_ns() // 1000 + self._offset
+        await self._glances.learn_time()
+        return self._glances.now()
 
     # --- units of work
 
@@ -259,7 +200,11 @@ class RelationalBackend:
 
     async def _do(self, step: Callable[[Unit], Awaitable[T]], link: Link) -> T:
         unit = Unit(
-            link, self._now(), self._next_serial, limits=self._limits, database=self._database
+            link,
+            self._glances.now(),
+            self._next_serial,
+            limits=self._glances.limits,
+            database=self._database,
         )
         try:
             result = await step(unit)
@@ -271,7 +216,7 @@ class RelationalBackend:
             raise
         if self._known is not None:
             self._known.learn(unit)
-        self._tell(unit)
+        self._glances.tell(unit.topics, unit.earliest, unit.finished)
         if unit.posted and self.relay is not None:
             await self.relay(unit.posted)
         return result
@@ -279,26 +224,6 @@ class RelationalBackend:
     async def _next_serial(self) -> int:
         serial, self._serials = self._serials[0], self._serials[1:]
         return serial
-
-    def _tell(self, unit: Unit) -> None:
-        topics = set(unit.topics)
-        if unit.earliest is not None and unit.earliest < self._planned:
-            self._planned = unit.earliest
-            topics.add(DUE)
-        if topics or unit.finished:
-            self._be_busy()
-            self._told(topics, unit.finished)
-            self._database.tell(list(topics), unit.finished)
-
-    def _told(self, topics: Sequence[str] | set[str], finished: Sequence[str] | None) -> None:
-        """Something happened, here or elsewhere."""
-        if _LIMITS in topics:
-            self._limits = True
-            self._limit_changes += 1
-        self._stale.update(topics)
-        self._wakeups.notify(*topics)
-        if finished is None or finished:
-            self._wakeups.notify_finished(finished)
 
     # --- to and from other shards
 
@@ -315,97 +240,9 @@ class RelationalBackend:
         """Forgets what was delivered, and gives the senders their answers."""
         await self._change(lambda unit: _delivering.take_out(unit, done))
 
-    # --- glances
-
     async def glance(self) -> Look:
         """Looks at the store."""
-        # What is told from here on may not be in its answer, and what was told before must not be
-        # judged by an older one.
-        self._stale.clear()
-        self._look = None
-        since, changes = self._looked_now, self._limit_changes
-        try:
-            look = await self._database.look(None if self._clock is None else self._clock(), since)
-        except BackendError:
-            self._out_of_reach = True
-            raise
-        if self._clock is None:
-            self._set_time(look.now)
-        self._looked = time.monotonic()
-        if self._out_of_reach:
-            self._out_of_reach = False
-            self._judges_from = self._looked + _GRACE
-        self._looked_now = look.now
-        self._look = look
-        if changes == self._limit_changes:
-            self._limits = look.limits
-        self._planned = math.inf if look.next_due is None else look.next_due
-        if look.retries:
-            self._wakeups.notify(ACTIVITIES)
-        return look
-
-    async def _fresh(self, topic: str) -> Look | None:
-        """What is known without asking, or by a glance; ``None``: something has happened."""
-        if self._clock is not None or topic in self._stale:
-            # Who asks next may be able to do what this one can't: it must look again.
-            self._stale.discard(topic)
-            self._look = None
-            return None
-        if self._look is None or time.monotonic() - self._looked > _FRESH:
-            return await self._shared_glance()
-        return self._look
-
-    async def _shared_glance(self) -> Look:
-        """The glance that is on its way, or a new one: a worker's loops look at the same time."""
-        loop = asyncio.get_running_loop()
-        glancing = self._glancing
-        # One that is over and not cleared away yet is no answer: who asks again and again, because
-        # its answer has grown old meanwhile, would never let the loop go on.
-        if glancing is None or glancing.done() or glancing.get_loop() is not loop:
-            glancing = self._glancing = loop.create_task(self.glance())
-            glancing.add_done_callback(self._glanced)
-        return await asyncio.shield(glancing)
-
-    def _glanced(self, glancing: asyncio.Task[Look]) -> None:
-        if self._glancing is glancing:
-            self._glancing = None
-        if not glancing.cancelled():
-            glancing.exception()  # seen, also where nobody waits for it any more
-
-    async def _watch(self) -> None:
-        """Looks at a store that does not push: often while something happens there, else seldom."""
-        pause = wait = _IDLE_LOOK
-        with self._wakeups.listen(_HURRY) as waiter:
-            while True:
-                hurried = await waiter.wait(wait)
-                look = self._look
-                # Where somebody else has looked meanwhile, that look counts as one of these.
-                if hurried or look is None or time.monotonic() - self._looked >= pause:
-                    try:
-                        look = await self._shared_glance()
-                    except BackendError:
-                        pause = wait = _IDLE_LOOK
-                        continue
-                if look.ready or look.waiting or look.asked:
-                    self._busy_until = time.monotonic() + _BUSY
-                    turns = [TURNS] * (look.ready or look.asked)
-                    self._told(turns + [ACTIVITIES] * look.waiting, ())
-                busy = time.monotonic() < self._busy_until
-                # Uneven, or two processes that wait for each other would keep in step for ever, at
-                # worst each looking just before the other has done something.
-                often = _BUSY_LOOK * (0.5 + random.random())
-                pause = often if busy else min(pause * 1.5, _IDLE_LOOK)
-                wait = max(0.0, pause - (time.monotonic() - self._looked))
-                # Who waits for an end or an answer asks for it; where nobody does, this is nothing.
-                self._wakeups.notify(ANSWERS)
-                self._wakeups.notify_finished(None)
-
-    def _be_busy(self) -> None:
-        """Something has happened; the next looks come soon."""
-        idle = time.monotonic() >= self._busy_until
-        self._busy_until = time.monotonic() + _BUSY
-        if idle and self._watcher is not None:
-            self._wakeups.notify(_HURRY)
+        return await self._glances.glance()
 
     # --- sessions
 
@@ -416,7 +253,7 @@ class RelationalBackend:
 
     async def keep_session(self, session_id: str) -> SessionKeeper:
         """See :meth:`Backend.keep_session`."""
-        return await self._database.keeper(session_id, self._clock)
+        return await self._database.keeper(session_id, self._glances.clock)
 
     async def end_session(self, session_id: str) -> None:
         """See :meth:`Backend.end_session`."""
@@ -448,11 +285,11 @@ class RelationalBackend:
     async def claim_turns(self, claim: TurnClaim) -> ClaimedTurns:
         """See :meth:`Backend.claim_turns`."""
         if claim.parked:
-            look = await self._fresh(_PARKED)
+            look = await self._glances.fresh(PARKED)
             if look is not None and not look.parked:
                 return ClaimedTurns(tasks=())
         else:
-            look = await self._fresh(TURNS)
+            look = await self._glances.fresh(TURNS)
             if look is not None and not look.ready:
                 return ClaimedTurns(tasks=(), queries=look.asked)
         return await self._change(lambda unit: _turns.claim(unit, claim))
@@ -482,7 +319,7 @@ class RelationalBackend:
 
     async def claim_activities(self, claim: ActivityClaim) -> list[ActivityTask]:
         """See :meth:`Backend.claim_activities`."""
-        look = await self._fresh(ACTIVITIES)
+        look = await self._glances.fresh(ACTIVITIES)
         if look is not None and not look.waiting:
             return []
         return await self._change(lambda unit: _activities.claim_activities(unit, claim))
@@ -499,9 +336,9 @@ class RelationalBackend:
 
     async def sweep(self, session_id: str, limit: int) -> SweepReport:
         """See :meth:`Backend.sweep`."""
-        look = await self._fresh(DUE)
-        if look is None or (look.next_due is not None and look.next_due <= self._now()):
-            look = await self.glance()
+        look = await self._glances.fresh(DUE)
+        if look is None or (look.next_due is not None and look.next_due <= self._glances.now()):
+            look = await self._glances.glance()
         fired = timed_out = 0
         lost: list[str] = []
         if look.due:
@@ -510,7 +347,7 @@ class RelationalBackend:
             await self._database.fetch("forget_queries", now=look.now)
         if look.posted and self.relay is not None:
             await self.relay(None)
-        for lost_id, build, proven in self._lost_sessions(look, session_id):
+        for lost_id, build, proven in self._glances.lost_sessions(look, session_id):
             lose = functools.partial(
                 _control.lose_session, session_id=lost_id, build=build, proven=proven
             )
@@ -520,7 +357,7 @@ class RelationalBackend:
         if look.limits and look.waiting:
             times = await self._limited(look.now)
         if look.due or look.forgotten or look.posted or lost:
-            look = await self.glance()
+            look = await self._glances.glance()
         times.append(look.next_due)
         return SweepReport(
             fired=fired,
@@ -529,30 +366,11 @@ class RelationalBackend:
             next_due=min((at for at in times if at is not None), default=None),
         )
 
-    def _lost_sessions(self, look: Look, session_id: str) -> list[tuple[str, str, bool]]:
-        """Sessions whose lease ended, or whose lock was seen free twice."""
-        if self._looked < self._judges_from:
-            # Their locks and renewals went with the server. Who lives comes back with a new
-            # session and ends the old one; what dies of an outage is no reason to suspect anything.
-            self._seen_free = {}
-            return []
-        self._seen_free = {one: self._seen_free.get(one, self._looked) for one in look.unlocked}
-        lost: list[tuple[str, str, bool]] = []
-        for other, build, expires_at in look.sessions:
-            if other == session_id:
-                continue
-            first = self._seen_free.get(other)
-            proven = first is not None and self._looked - first >= _SEEN_FREE
-            if proven or expires_at <= look.now:
-                lost.append((other, build, proven))
-        return lost
-
     async def _limited(self, now: int) -> list[int | None]:
         """When activities that wait for their queue's limit may start next."""
         buckets = await _queries.limited_and_waiting(self._database, now)
         if any(bucket.available(now) >= 1 for bucket in buckets):
-            self._stale.add(ACTIVITIES)
-            self._wakeups.notify(ACTIVITIES)
+            self._glances.told([ACTIVITIES], ())
         return [bucket.next_at(now) for bucket in buckets]
 
     # --- queries and updates
@@ -583,8 +401,7 @@ class RelationalBackend:
         """See :meth:`QueueControl.set_queue_limit`."""
         await self._change(lambda unit: _queries.set_queue_limit(unit, queue, limit))
         # A glance that is on its way may not have seen it.
-        self._told([_LIMITS], ())
-        self._database.tell([_LIMITS], ())
+        self._glances.tell([LIMITS], None, ())
 
     async def queue_limits(self) -> list[QueueLimit]:
         """See :meth:`QueueControl.queue_limits`."""
@@ -646,7 +463,7 @@ class RelationalBackend:
 
     async def overview(self, most: int) -> Overview:
         """See :meth:`Overseeing.overview`."""
-        return await _overview.overview(self._database, self._now(), most)
+        return await _overview.overview(self._database, self._glances.now(), most)
 
     async def put_documents(self, documents: Sequence[Document]) -> None:
         """See :meth:`Documents.put_documents`."""
