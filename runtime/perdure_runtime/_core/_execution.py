@@ -49,7 +49,8 @@ from ._faults import Fault
 from ._handlers import Handlers, Queries, Updates
 from ._inbox import SignalInbox
 from ._loop import WorkflowLoop
-from ._sources import Place, brief_line, raising_place, source_place, waiting_lines
+from ._record import TurnRecord
+from ._sources import Place, raising_place, source_place, waiting_lines
 from ._spans import SpanNote, Spans
 from .machines import Completion, Machine, State, TimerMachine
 
@@ -165,12 +166,8 @@ class Execution:
         self._abandoned: tuple[str, ...] = ()
         self.predicates: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         # Of the current turn:
-        self._events: list[h.AnyEvent] = []
-        self._locations: dict[int, Place | None] = {}
-        self._recorded: dict[int, h.Command] = {}
-        self._recorded_lines: Sequence[str] = ()
+        self._record = TurnRecord()
         self._rejected: list[tuple[str, Failure]] = []
-        self._length_before = 0
 
     # --- driving --------------------------------------------------------------------------------
 
@@ -185,18 +182,15 @@ class Execution:
         Args:
             size: bytes of its record.
         """
-        self._begin(turn.number, turn.time, replaying=True)
-        expected: list[h.Command] = [e for e in turn.events if isinstance(e, h.Command)]
-        self._recorded = {command.number: command for command in expected}
-        self._recorded_lines = turn.lines
+        self._begin(turn.number, turn.time, recorded=turn)
         try:
             self._apply_all([e for e in turn.events if not isinstance(e, h.Command)])
-            self._check(expected)
+            self._check()
         except NonDeterminismError as error:
             self.current_fault = Fault.mismatch(error)
-        self.history_length = self._length_before + len(turn.events)
+        self.history_length = self._record.before + len(turn.events)
         self.history_size += size
-        self._recorded = {}
+        self._record.let_go()
         self.replaying = False
         return self.current_fault
 
@@ -207,7 +201,7 @@ class Execution:
             time: the turn's time, microseconds since the epoch; never below the last one's.
             received: events in the order in which the store accepted them.
         """
-        self._begin(self.turn + 1, max(time, self._loop.microseconds), replaying=False)
+        self._begin(self.turn + 1, max(time, self._loop.microseconds))
         limit = self._history_limit
         if limit is not None and self.history_length >= limit:
             self.current_fault = _too_long(self.history_length, limit)
@@ -229,8 +223,8 @@ class Execution:
             self.current_fault = self._stuck()
 
     def _result(self) -> TurnResult:
-        events = self._without_brief_timers()
-        self.history_length = self._length_before + len(events)
+        events = self._record.kept()
+        self.history_length = self._record.before + len(events)
         calls = self.calls
         if not events:
             self.turn -= 1  # updates that were all rejected make no turn
@@ -245,7 +239,7 @@ class Execution:
             self.updates.touched,
             tuple(self._rejected),
             self._abandoned if self.ended else (),
-            self._lines(events),
+            self._record.lines(events),
             self.spans.ended if self.spans is not None else [],
         )
 
@@ -259,7 +253,7 @@ class Execution:
     @property
     def length_so_far(self) -> int:
         """Events in the history, with those of the current turn."""
-        return self._length_before + len(self._events)
+        return self._record.before + len(self._record.events)
 
     @property
     def microseconds(self) -> int:
@@ -290,14 +284,7 @@ class Execution:
 
     def location(self, command: h.Command) -> str:
         """The source line of a command of the current turn; empty when none is known."""
-        place = self._locations.get(id(command))
-        return f"{place[0]}:{place[1]}" if place is not None else ""
-
-    def _lines(self, events: Sequence[h.AnyEvent]) -> list[str]:
-        places = self._locations
-        if not places:
-            return []
-        return [brief_line(places.get(id(e))) for e in events if isinstance(e, h.Command)]
+        return self._record.location(command)
 
     def stacks(self) -> list[str]:
         """Where each task stands: its name and source line."""
@@ -309,31 +296,9 @@ class Execution:
         Returns:
             What swallowed the closing, by name; kept referenced by the caller's choice.
         """
-        self._loop.closing = True
-        stubborn = [] if self._loop.at_rest else self._close_tasks()
+        stubborn = self._loop.evict()
         self._machines.clear()
         self._armed.clear()
-        return stubborn
-
-    def _close_tasks(self) -> list[str]:
-        stubborn: list[str] = []
-        with self._loop.entered():
-            for task in self._loop.tasks():
-                coroutine = cast("Any", task.get_coro())
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore
-                try:
-                    coroutine.close()
-                except RuntimeError as error:
-                    stubborn.append(f"{task.get_name()}: {error}")
-                except BaseException:  # whatever user code raises while it is closed
-                    pass
-            for generator in self._loop.take_generators():
-                try:
-                    generator.aclose().send(None)
-                except (StopIteration, StopAsyncIteration):
-                    pass
-                except BaseException:
-                    pass
         return stubborn
 
     def dissolve(self) -> None:
@@ -345,14 +310,12 @@ class Execution:
         self._loop.dissolve()
         vars(self).clear()
 
-    def _begin(self, number: int, time: int, *, replaying: bool) -> None:
+    def _begin(self, number: int, time: int, *, recorded: h.Turn | None = None) -> None:
         self.turn = number
-        self.replaying = replaying
+        self.replaying = replaying = recorded is not None
         self._loop.microseconds = time
-        self._events = []
-        self._locations = {}
+        self._record = TurnRecord(self.history_length, recorded)
         self._rejected = []
-        self._length_before = self.history_length
         self.updates.touched = False
         self.calls.begin_turn()
         if self.spans is not None:
@@ -361,7 +324,7 @@ class Execution:
     def _apply_all(self, received: Sequence[Any]) -> None:
         with self._loop.entered():
             for event in received:
-                self._events.append(event)
+                self._record.events.append(event)
                 if self.observer is not None:
                     self.observer(event)
                 if self.spans is not None and not self.ended:
@@ -387,7 +350,7 @@ class Execution:
             self._late.append(event)
 
     def _reject(self, event: h.UpdateReceived, failure: Failure) -> None:
-        self._events.pop()
+        self._record.events.pop()
         if self.spans is not None:
             self.spans.refused(event)
         self._rejected.append((event.update_id, failure))
@@ -438,7 +401,7 @@ class Execution:
                 name = ""
         event = msgspec.structs.replace(event, delivered=name)
         if not self.replaying:
-            self._events[-1] = event
+            self._record.events[-1] = event
         return event
 
     def _resolve(self, event: Any) -> None:
@@ -561,33 +524,16 @@ class Execution:
 
     # --- comparing ------------------------------------------------------------------------------
 
-    def _without_brief_timers(self) -> list[h.AnyEvent]:
-        started = {e.number for e in self._events if isinstance(e, h.TimerStarted)}
-        brief = {
-            e.number
-            for e in self._events
-            if isinstance(e, h.TimerCancelled) and e.number in started
-        }
-        if not brief:
-            return self._events
-        return [
-            event
-            for event in self._events
-            if not (isinstance(event, (h.TimerStarted, h.TimerCancelled)) and event.number in brief)
-        ]
-
-    def _commands(self) -> list[h.Command]:
-        return [e for e in self._without_brief_timers() if isinstance(e, h.Command)]
-
-    def _check(self, expected: list[h.Command]) -> None:
+    def _check(self) -> None:
         if self.current_fault is not None and self.current_fault.reason != "mismatch":
             return
-        actual = self._commands()
+        record = self._record
+        actual = [event for event in record.kept() if isinstance(event, h.Command)]
         warnings = compare(
-            expected,
+            record.expected,
             actual,
-            [self.location(command) for command in actual],
-            self._recorded_lines,
+            [record.location(command) for command in actual],
+            record.expected_lines,
             workflow=self.workflow.name,
             turn=self.turn,
             strict=self._strict,
@@ -600,7 +546,7 @@ class Execution:
     def _diverged(self, reason: str) -> None:
         """A received event does not fit: the commands so far say where the code went astray."""
         if self.replaying:
-            self._check(list(self._recorded.values()))
+            self._check()
         raise NonDeterminismError(
             reason, workflow=self.workflow.name, expected=reason, turn=self.turn
         )
@@ -623,13 +569,12 @@ class Execution:
 
     def issue(self, command: h.Command) -> None:
         """Records a command of the current turn."""
-        self._events.append(cast("h.Issued", command))
-        if isinstance(command, _ENDS):
-            if self.replaying:  # its code has left no frame
-                self._locations[id(command)] = raising_place(self._end_error())
-        else:
-            frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-            self._locations[id(command)] = source_place(frame)
+        place: Place | None = None
+        if not isinstance(command, _ENDS):
+            place = source_place(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        elif self.replaying:  # its code has left no frame
+            place = raising_place(self._end_error())
+        self._record.issue(command, place)
         if self.observer is not None:
             self.observer(cast("h.Issued", command))
         if self.spans is not None:
@@ -641,7 +586,7 @@ class Execution:
 
     def recorded(self, number: int) -> h.Command | None:
         """What history has under this number, in the turn that is being replayed."""
-        return self._recorded.get(number)
+        return self._record.recorded(number)
 
     def identity(self) -> tuple[str, int]:
         """Name and version as which the run was started."""

@@ -243,12 +243,36 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._generators = [g for g in self._generators if _unfinished(g)]
             self._prune_at = max(64, 2 * len(self._generators))
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether there is nothing to close."""
-        return not self._tasks and not self._generators
+    def evict(self) -> list[str]:
+        """Closes what is left of coroutines and generators.
 
-    def take_generators(self) -> list[AsyncGenerator[Any, Any]]:
+        Returns:
+            What swallowed that, by name.
+        """
+        self.closing = True
+        if not self._tasks and not self._generators:
+            return []
+        stubborn: list[str] = []
+        with self.entered():
+            for task in self.tasks():
+                coroutine = cast("Any", task.get_coro())
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # pyright: ignore
+                try:
+                    coroutine.close()
+                except RuntimeError as error:
+                    stubborn.append(f"{task.get_name()}: {error}")
+                except BaseException:  # whatever user code raises while it is closed
+                    pass
+            for generator in self._take_generators():
+                try:
+                    generator.aclose().send(None)
+                except (StopIteration, StopAsyncIteration):
+                    pass
+                except BaseException:
+                    pass
+        return stubborn
+
+    def _take_generators(self) -> list[AsyncGenerator[Any, Any]]:
         """The async generators that have not ended, in the order of their first iteration."""
         generators = [g for g in self._generators if _unfinished(g)]
         self._generators.clear()
@@ -325,7 +349,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     async def shutdown_asyncgens(self) -> None:
         """Closes the loop's async generators in the order of their first iteration."""
-        for generator in self.take_generators():
+        for generator in self._take_generators():
             await generator.aclose()
 
 
