@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Container, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from perdure import ApplicationError, CompletesLater, Duration, Failure, Middleware, UsageError
-from perdure.extension import record_error
+from perdure import CompletesLater, Failure, Middleware
 from perdure_backends import Backend
 from perdure_backends import history as h
-from perdure_backends._policies import Bucket, timeout_failure
+from perdure_backends._policies import Bucket
 from perdure_backends.records import (
     ActivityResult,
     ActivityTask,
@@ -27,14 +25,15 @@ from perdure_backends.records import (
 )
 
 from .._batcher import Batcher
-from .._core import Scheduled
-from .._durations import as_seconds
 from .._registry import Registry
 from .._services import Services
 from .._telemetry import NOBODY, Telemetry
+from ._attempts import Attempts, Outcome, cancelled
 from ._clock import StoreClock
+from ._instances import Instances
 from ._live import Arrival, Live
-from ._running import Attempt, Pools, UndecodableArgumentsError, run_attempt
+from ._local import LocalActivities
+from ._running import Attempt, UndecodableArgumentsError
 from ._turns import Turns
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("perdure.runtime")
 
 _UNDECODABLE_PAUSE: Final = 10_000_000
-_LOCAL_SLOTS: Final = 100
-_CANCELLED: Final = Failure("ActivityCancelledError", "the activity was cancelled", "", False)
 
 BEATS: Final = "beats"
 """Wake-up within the worker: an attempt that has to heartbeat has started."""
@@ -67,6 +64,7 @@ class ActivityRunner:
         clock: StoreClock,
         services: Services,
         turns: Turns,
+        instances: Instances,
         *,
         slots: int,
         queues: Container[str],
@@ -75,44 +73,49 @@ class ActivityRunner:
         telemetry: Telemetry = NOBODY,
         tally: Tally | None = None,
     ) -> None:
-        self._telemetry = telemetry
-        self._watched = telemetry is not NOBODY  # else no clock is read for it
-        self._tally = tally
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_forgotten: Callable[[], None] = lambda: None
-        self.stopping = False
         self._backend = backend
         self._registry = registry
         self._clock = clock
         self._services = services
         self._turns = turns
+        self._instances = instances
         self._slots = slots
         self._queues = queues
-        self._middleware = tuple(middleware)
         self._bucket: Bucket | None = None
         if rate is not None:
             limit = QueueLimit(queue="", per_second=rate, burst=max(1, round(rate)))
             self._bucket = Bucket(limit)
         self._reserved: set[str] = set()
         self._unsettled: set[str] = set()
-        self._attempts: dict[tuple[str, int], Attempt] = {}
-        # Local activities have slots of their own: a worker without any others may need them.
-        self._local_slots = asyncio.Semaphore(slots or _LOCAL_SLOTS)
-        self._pools = Pools(slots)
+        self._attempts = Attempts(
+            registry,
+            clock,
+            services,
+            slots=slots,
+            middleware=middleware,
+            telemetry=telemetry,
+            tally=tally,
+        )
+        self._local = LocalActivities(
+            registry, self._attempts, slots=slots, on_capacity=lambda: self.on_capacity()
+        )
+        self.start_local: Final = self._local.start
         self._settles: Batcher[ActivityResult, bool] = Batcher(backend.settle)
         self._loop = asyncio.get_running_loop()
 
     @property
     def running(self) -> int:
         """Attempts that run now."""
-        return len(self._attempts)
+        return len(self._attempts.running)
 
     @property
     def shortest_heartbeat(self) -> float:
         """The shortest heartbeat time-out among running attempts, in seconds."""
         limits = [
             attempt.task.heartbeat
-            for attempt in self._attempts.values()
+            for attempt in self._attempts.running.values()
             if attempt.task.heartbeat is not None and not attempt.local
         ]
         return min(limits) / 1e6 if limits else math.inf
@@ -120,7 +123,7 @@ class ActivityRunner:
     @property
     def free(self) -> int:
         """Slots that are neither used nor reserved."""
-        return self._slots - len(self._attempts) - len(self._reserved)
+        return self._slots - len(self._attempts.running) - len(self._reserved)
 
     @property
     def slots(self) -> int:
@@ -149,9 +152,9 @@ class ActivityRunner:
     # --- starting ---------------------------------------------------------------------------------
 
     def reserve(self, new: NewActivity) -> str | None:
-        """See :class:`._turns.Activities`."""
+        """See :class:`._ports.Activities`."""
         if (
-            self.stopping
+            self._attempts.stopping
             or self.allowed <= 0
             or new.queue not in self._queues
             or self._registry.activity(new.name) is None
@@ -164,16 +167,16 @@ class ActivityRunner:
         return token
 
     def unreserve(self, tokens: Sequence[str]) -> None:
-        """See :class:`._turns.Activities`."""
+        """See :class:`._ports.Activities`."""
         self._reserved.difference_update(tokens)
 
     def tokens(self) -> list[str]:
         """Attempts that this worker knows of, running, reserved or not yet settled."""
-        running = [a.task.token for a in self._attempts.values() if not a.local]
-        return [*running, *self._reserved, *self._unsettled, *self._turns.result_tokens()]
+        running = [a.task.token for a in self._attempts.running.values() if not a.local]
+        return [*running, *self._reserved, *self._unsettled, *self._instances.result_tokens()]
 
     def start_reserved(self, live: Live, task: ActivityTask) -> None:
-        """See :class:`._turns.Activities`."""
+        """See :class:`._ports.Activities`."""
         self._reserved.discard(task.token)
         self.start(task, live)
 
@@ -191,7 +194,7 @@ class ActivityRunner:
         self.start(task)
 
     def _start_late(self, task: ActivityTask) -> None:
-        if not self.stopping:  # else the end of the session hands it back
+        if not self._attempts.stopping:  # else the end of the session hands it back
             self.start_claimed(task)
 
     def start(self, task: ActivityTask, live: Live | None = None) -> None:
@@ -206,11 +209,11 @@ class ActivityRunner:
             )
             return
         if live is None and not task.alone:
-            live = self._turns.owned(task.run_id)
+            live = self._instances.owned(task.run_id)
         if live is not None:
             live.running_here += 1
         attempt = Attempt(task, activity, self._registry.resources_for(activity))
-        self._attempts[task.run_id, task.number] = attempt
+        self._attempts.running[task.run_id, task.number] = attempt
         if task.heartbeat is not None:
             self._backend.wakeups.notify(BEATS)
         attempt.job = self._loop.create_task(self._run(attempt, live), name=f"activity {task.name}")
@@ -219,10 +222,10 @@ class ActivityRunner:
 
     async def _run(self, attempt: Attempt, live: Live | None) -> None:
         task = attempt.task
-        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult
-        began = self._loop.time() if self._watched else 0.0
+        outcome: Outcome
+        began = self._attempts.began()
         try:
-            result = await self._run_attempt(attempt)
+            result = await self._attempts.run(attempt)
             outcome = h.ActivityCompleted(task.number, result, task.attempt)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(attempt, error)
@@ -235,48 +238,19 @@ class ActivityRunner:
         except BaseException as error:  # SystemExit too: no activity ends its worker
             outcome = self._failed(task, error)
         finally:
-            del self._attempts[task.run_id, task.number]
+            del self._attempts.running[task.run_id, task.number]
             attempt.job = None  # it holds this very coroutine
             if live is not None:
                 live.running_here -= 1
-        self._tell(task, outcome, began)
+        self._attempts.tell(task, outcome, began)
         self._report(attempt, live, outcome)
         self.on_capacity()
-
-    def _run_attempt(self, attempt: Attempt) -> Coroutine[Any, Any, bytes]:
-        running = run_attempt(attempt, self._registry.converter, self._pools, self._middleware)
-        return self._follow(attempt, running) if self._watched else running
-
-    async def _follow(self, attempt: Attempt, running: Coroutine[Any, Any, bytes]) -> bytes:
-        with self._telemetry.attempt(attempt.task) as attempt.trace:
-            return await running
-
-    def _tell(
-        self,
-        task: ActivityTask,
-        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult,
-        began: float,
-    ) -> None:
-        if self._tally is not None:
-            retried = isinstance(outcome, ActivityResult) and outcome.retry_in is not None
-            self._tally.attempted(retried=retried)
-        if not self._watched:
-            return
-        if isinstance(outcome, h.ActivityCompleted):
-            word = "completed"
-        elif isinstance(outcome, h.ActivityFailed):
-            word = "cancelled" if outcome.kind == "cancelled" else "failed"
-        elif outcome.hand_back:
-            word = "cancelled"
-        else:
-            word = "later" if outcome.detach else "retried"
-        self._telemetry.attempt_ended(task, word, self._loop.time() - began)
 
     def _report(
         self,
         attempt: Attempt,
         live: Live | None,
-        outcome: h.ActivityCompleted | h.ActivityFailed | ActivityResult,
+        outcome: Outcome,
     ) -> None:
         task = attempt.task
         if isinstance(outcome, ActivityResult):
@@ -288,13 +262,13 @@ class ActivityRunner:
         else:
             return
         if live is not None:
-            self._turns.release_if_idle(live)
+            self._instances.release_if_idle(live)
 
     def _failed(
         self, task: ActivityTask, error: BaseException
     ) -> h.ActivityFailed | ActivityResult:
-        failure = self._record(error)
-        delay = self._next_delay(task, failure, error)
+        failure = self._attempts.record(error)
+        delay = self._attempts.next_delay(task, failure, error)
         if delay is None:
             _log.info(
                 "activity %r of %r failed for good at attempt %d: %s: %s",
@@ -307,23 +281,6 @@ class ActivityRunner:
             )
             return h.ActivityFailed(task.number, failure, attempt=task.attempt)
         return self._again(task, failure, round(delay * 1e6))
-
-    def _record(self, error: BaseException) -> Failure:
-        failure = record_error(error, self._registry.converter)
-        if isinstance(error, UsageError):  # wrong code or a wrong result: trying again won't help
-            failure = msgspec.structs.replace(failure, retryable=False)
-        return failure
-
-    def _next_delay(
-        self, task: ActivityTask, failure: Failure, error: BaseException
-    ) -> float | None:
-        """Seconds until the next attempt, or ``None`` when there is to be none."""
-        elapsed = (self._clock.now() - task.scheduled_at) / 1e6
-        draw = self._services.rng.random()
-        delay = task.retry.next_delay(task.attempt, failure, elapsed=elapsed, draw=draw)
-        if delay is None or not isinstance(error, ApplicationError) or error.retry_after is None:
-            return delay
-        return error.retry_after
 
     def _again(self, task: ActivityTask, failure: Failure, delay: int) -> ActivityResult:
         _log.info(
@@ -349,113 +306,17 @@ class ActivityRunner:
     ) -> h.ActivityFailed | ActivityResult:
         task = attempt.task
         if attempt.unwanted:
-            return _cancelled(task)
-        if attempt.cancel_sent or self.stopping:
+            return cancelled(task)
+        if attempt.cancel_sent or self._attempts.stopping:
             return ActivityResult(
                 run_id=task.run_id, number=task.number, token=task.token, hand_back=True
             )
         return self._failed(task, error)  # the activity cancelled itself
 
-    # --- local activities -------------------------------------------------------------------------
-
-    def start_local(
-        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
-    ) -> asyncio.Task[None]:
-        """See :class:`._turns.Activities`."""
-        return self._loop.create_task(
-            self._run_local(live, scheduled, time, done),
-            name=f"local activity {scheduled.command.name}",
-        )
-
-    async def _run_local(
-        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
-    ) -> None:
-        command = scheduled.command
-        activity = self._registry.activity(command.name)
-        if activity is None and not scheduled.activity.definition.implemented:
-            message = f"activity {command.name!r} is local, and this worker does not have it"
-            done(h.ActivityFailed(command.number, Failure("NotRegistered", message, "", False)))
-            return
-        activity = activity if activity is not None else scheduled.activity
-        options = scheduled.activity.default_options
-        task = ActivityTask(
-            instance_id=live.task.instance_id,
-            run_id=live.run_id,
-            number=command.number,
-            name=command.name,
-            queue=command.queue,
-            input=command.input,
-            token="",
-            attempt=0,
-            scheduled_at=time,
-            started_at=time,
-            retry=options.retry,
-            headers=command.headers,
-        )
-        async with self._local_slots:
-            while not self.stopping:
-                task = msgspec.structs.replace(task, attempt=task.attempt + 1)
-                resources = self._registry.resources_for(activity)
-                attempt = Attempt(task, activity, resources, local=True)
-                outcome = await self._try_local(attempt, options.start_to_close)
-                if outcome != "again":
-                    done(outcome)
-                    return
-        done(None)
-
-    async def _try_local(
-        self, attempt: Attempt, limit: Duration | None
-    ) -> h.ActivityCompleted | h.ActivityFailed | Literal["again"] | None:
-        """One attempt, and the wait before another one; ``None`` when the worker stops."""
-        task = attempt.task
-        key = (task.run_id, task.number)
-        attempt.job = asyncio.current_task()
-        self._attempts[key] = attempt
-        kind = "failed"
-        timeout = asyncio.timeout(None if limit is None else as_seconds(limit, "limit"))
-        began = self._loop.time()
-        try:
-            async with timeout:
-                result = await self._run_attempt(attempt)
-            completed = h.ActivityCompleted(task.number, result, task.attempt)
-            self._tell(task, completed, began)
-            return completed
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                if attempt.unwanted:
-                    return h.ActivityFailed(
-                        task.number, _CANCELLED, "cancelled", attempt=task.attempt
-                    )
-                if attempt.cancel_sent or self.stopping or _cancelled_from_outside():
-                    return None
-            failure = self._record(error)
-            if isinstance(error, TimeoutError) and timeout.expired():
-                failure = timeout_failure("start_to_close", round(1e6 * as_seconds(limit or 0, "")))
-                kind = "timeout"
-            if isinstance(error, UndecodableArgumentsError):
-                failure = msgspec.structs.replace(failure, retryable=False)
-            delay = self._next_delay(task, failure, error)
-        finally:
-            self._attempts.pop(key, None)
-            self.on_capacity()
-        if delay is None:
-            failed = h.ActivityFailed(task.number, failure, kind, attempt=task.attempt)
-            self._tell(task, failed, began)
-            return failed
-        again = ActivityResult(
-            run_id=task.run_id, number=task.number, token="", failure=failure, retry_in=0
-        )
-        self._tell(task, again, began)
-        try:
-            await asyncio.sleep(delay)
-        except asyncio.CancelledError:
-            return None
-        return "again"
-
     # --- outcomes ---------------------------------------------------------------------------------
 
     def settle_lost(self, run_id: str, arrivals: Sequence[Arrival]) -> None:
-        """See :class:`._turns.Activities`."""
+        """See :class:`._ports.Activities`."""
         for arrival in arrivals:
             entry = arrival.entry
             encoded = entry if isinstance(entry, bytes) else h.encode_event(entry)
@@ -488,21 +349,12 @@ class ActivityRunner:
     # --- cancelling -------------------------------------------------------------------------------
 
     def cancel(self, run_id: str, numbers: Sequence[int] | None) -> None:
-        """See :class:`._turns.Activities`."""
-        for key, attempt in list(self._attempts.items()):
-            if key[0] == run_id and (numbers is None or key[1] in numbers):
-                self._unwanted(attempt, "cancelled")
-
-    def _unwanted(self, attempt: Attempt, reason: str) -> None:
-        attempt.unwanted = True
-        attempt.reason = attempt.reason or reason
-        if not attempt.cancel_sent and attempt.job is not None:
-            attempt.cancel_sent = True
-            attempt.job.cancel(reason)
+        """See :class:`._ports.Activities`."""
+        self._attempts.cancel(run_id, numbers)
 
     async def beat(self) -> None:
         """Asks the store which running attempts are still wanted, and leaves their details."""
-        attempts = [a for a in self._attempts.values() if not a.local]
+        attempts = [a for a in self._attempts.running.values() if not a.local]
         if not attempts:
             return
         beats: list[Heartbeat] = []
@@ -522,25 +374,29 @@ class ActivityRunner:
         answers = await self._backend.heartbeat(beats)
         for attempt, answer in zip(attempts, answers, strict=True):
             if answer is HeartbeatResult.CANCEL:
-                self._unwanted(attempt, "cancelled")
+                self._attempts.unwanted(attempt, "cancelled")
             elif answer is HeartbeatResult.GONE:
                 late = attempt.task.deadline is not None and (
                     self._clock.now() >= attempt.task.deadline
                 )
-                self._unwanted(attempt, "timed out" if late else "lost")
+                self._attempts.unwanted(attempt, "timed out" if late else "lost")
 
     # --- ending -----------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """Starts nothing any more."""
+        self._attempts.stopping = True
+
     async def drain(self, limit: float) -> None:
         """Waits for running attempts up to ``limit`` seconds, then cancels and hands them back."""
-        self.stopping = True
-        jobs = [a.job for a in self._attempts.values() if a.job is not None]
+        self.stop()
+        jobs = [a.job for a in self._attempts.running.values() if a.job is not None]
         if jobs:
             await asyncio.wait(jobs, timeout=limit)
         self.abandon("stopping")
         jobs = [
             attempt.job
-            for attempt in self._attempts.values()
+            for attempt in self._attempts.running.values()
             if attempt.job is not None and attempt.activity.definition.is_async
         ]
         if jobs:
@@ -549,15 +405,11 @@ class ActivityRunner:
 
     def abandon(self, reason: str) -> None:
         """Cancels what runs: the session has ended, or is about to."""
-        for attempt in self._attempts.values():
-            attempt.reason = attempt.reason or reason
-            if attempt.job is not None and not attempt.cancel_sent:
-                attempt.cancel_sent = True
-                attempt.job.cancel(reason)
+        self._attempts.abandon(reason)
 
     def close(self) -> None:
         """Ends the pools."""
-        self._pools.close()
+        self._attempts.close()
 
 
 def _log_fields(task: ActivityTask) -> dict[str, object]:
@@ -569,16 +421,6 @@ def _log_fields(task: ActivityTask) -> dict[str, object]:
         "attempt": task.attempt,
         "queue": task.queue,
     }
-
-
-def _cancelled(task: ActivityTask) -> h.ActivityFailed:
-    return h.ActivityFailed(task.number, _CANCELLED, "cancelled", attempt=task.attempt)
-
-
-def _cancelled_from_outside() -> bool:
-    """Whether somebody cancelled the task, and not the activity itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _to_inbox(

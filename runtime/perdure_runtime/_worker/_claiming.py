@@ -20,8 +20,10 @@ from .._registry import Registry
 from .._telemetry import Telemetry
 from ._activities import BEATS, ActivityRunner
 from ._clock import StoreClock
+from ._instances import Instances
+from ._live import log_fields
 from ._queries import QueryRunner
-from ._turns import Turns, log_fields
+from ._turns import Turns
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -50,6 +52,7 @@ class Claiming:
         registry: Registry,
         clock: StoreClock,
         turns: Turns,
+        instances: Instances,
         activities: ActivityRunner,
         queries: QueryRunner,
         *,
@@ -64,6 +67,7 @@ class Claiming:
         self._registry = registry
         self._clock = clock
         self._turns = turns
+        self._instances = instances
         self._activities = activities
         self._queries = queries
         self._session_id = session_id
@@ -81,7 +85,7 @@ class Claiming:
         self._parked_looked = float("-inf")
         self._turns_full = _Capacity()
         self._activities_full = _Capacity()
-        turns.on_forgotten = activities.on_forgotten = self._note_lost_answer
+        instances.on_forgotten = activities.on_forgotten = self._note_lost_answer
 
     def loops(self) -> list[asyncio.Task[None]]:
         """Starts the loops; they run until they are cancelled."""
@@ -228,7 +232,7 @@ class Claiming:
         if not self._reconcile or self._time() < self._reconcile[0]:
             return
         count = await self._backend.retain(
-            self._session_id, self._turns.tokens(), self._activities.tokens()
+            self._session_id, self._instances.tokens(), self._activities.tokens()
         )
         del self._reconcile[0]
         if count:

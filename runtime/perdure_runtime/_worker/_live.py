@@ -85,3 +85,13 @@ class Live:
             if item.seq > self.last_seq:
                 self.last_seq = item.seq
                 self.pending.append(Arrival(item.seq, item.entry))
+
+
+def log_fields(task: TurnTask) -> dict[str, object]:
+    """What log records say of an instance."""
+    return {
+        "instance_id": task.instance_id,
+        "run_id": task.run_id,
+        "workflow": task.workflow,
+        "queue": task.queue,
+    }

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from perdure import BackendError, Failure, PerdureError
 from perdure_backends import Backend
 from perdure_backends import history as h
-from perdure_backends.records import QueryAnswer, QueryClaim, QueryTask, TurnTask
+from perdure_backends.records import QueryAnswer, QueryClaim, QueryTask
 
 from .._batcher import Batcher
-from .._core import Execution
 from .._registry import Registry
-from ._turns import Turns
+from ._instances import Instances
+from ._loading import Loader
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -32,15 +32,15 @@ class QueryRunner:
         self,
         backend: Backend,
         registry: Registry,
-        turns: Turns,
-        make_execution: Callable[[TurnTask | QueryTask], Execution],
+        instances: Instances,
+        loader: Loader,
         *,
         queues: tuple[str, ...],
     ) -> None:
         self._backend = backend
         self._registry = registry
-        self._turns = turns
-        self._make_execution = make_execution
+        self._instances = instances
+        self._loader = loader
         self._queues = queues
         self._running: set[asyncio.Task[None]] = set()
         self._answers: Batcher[QueryAnswer, None] = Batcher(self._send, patience=5.0)
@@ -89,15 +89,15 @@ class QueryRunner:
 
     async def _ask(self, task: QueryTask) -> bytes | Failure:
         asked = h.decode_query(task.entry)
-        live = self._turns.idle(task.run_id, task.turn)
+        live = self._instances.idle(task.run_id, task.turn)
         if live is not None and live.execution is not None:
             answer = live.execution.query(asked.name, asked.argument, asked.headers)
             if live.execution.tainted:
-                self._turns.discard(live)
+                self._instances.discard(live)
             return answer
-        execution = self._make_execution(task)
+        execution = self._loader.make_execution(task)
         try:
-            fault = await self._turns.replay(execution, task.run_id, task.turn)
+            fault = await self._loader.replay(execution, task.run_id, task.turn)
             if fault is not None:
                 return Failure(
                     "CodeDoesNotFit",

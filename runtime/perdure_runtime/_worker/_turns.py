@@ -13,7 +13,7 @@ import collections
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from perdure import (
@@ -30,77 +30,36 @@ from perdure_backends.records import (
     ActivityTask,
     CommitOutcome,
     CommitResult,
-    Lease,
     NewActivity,
-    QueryTask,
     TurnCommit,
     TurnTask,
 )
 
 from .._batcher import Batcher
-from .._core import Execution, Fault, Scheduled, SpanNote, TurnResult
+from .._core import Fault, SpanNote, TurnResult
 from .._registry import Registry
 from .._services import Services
 from .._telemetry import NOBODY, CommittedTurn, Telemetry
 from ._clock import StoreClock
 from ._commits import failure_commit, park_commit, turn_commit
-from ._live import Arrival, Live, Phase
-from ._watchdog import TurnBlockedError, Watchdog
+from ._instances import Instances
+from ._live import Arrival, Live, Phase, log_fields
+from ._loading import Loader
+from ._ports import Activities, Checker
+from ._watchdog import Watchdog, guarded
 
 if TYPE_CHECKING:
     from .._tally import Tally
 
-T = TypeVar("T")
-
 _log: Final = logging.getLogger("perdure.runtime")
 
-_HISTORY_PAGE: Final = 500
 _AT_A_TIME: Final = 32  # turns until what they want to commit is sent
 _LARGEST_TURN: Final = 16 * 1024 * 1024
-_LONG_SLEEP: Final = 30_000_000  # microseconds; who only waits longer than that is not cached
 _RETRY_PAUSE: Final = 5.0
 
 
-class Activities(Protocol):
-    """What turns need of the side that runs activities."""
-
-    def reserve(self, new: NewActivity) -> str | None:
-        """A slot for an activity that was just scheduled: its token, if there is one free."""
-        ...
-
-    def unreserve(self, tokens: Sequence[str]) -> None:
-        """Slots of activities that were not committed."""
-        ...
-
-    def start_reserved(self, live: Live, task: ActivityTask) -> None:
-        """Starts an activity whose slot was reserved; its record is committed."""
-        ...
-
-    def cancel(self, run_id: str, numbers: Sequence[int] | None) -> None:
-        """Running activities that nobody wants any more; ``None`` means all of the run."""
-        ...
-
-    def settle_lost(self, run_id: str, arrivals: Sequence[Arrival]) -> None:
-        """Results that could not ride in a turn go to the inbox."""
-        ...
-
-    def start_local(
-        self, live: Live, scheduled: Scheduled, time: int, done: Callable[[h.Received | None], None]
-    ) -> asyncio.Task[None]:
-        """Runs a local activity; ``done`` gets its outcome, ``None`` when the worker stops."""
-        ...
-
-
-class Checker(Protocol):
-    """Judges turns before they are committed."""
-
-    async def check(self, execution: Execution, record: bytes) -> Fault | None:
-        """Whether a turn must not be committed."""
-        ...
-
-
 class Turns:
-    """The instances of a worker."""
+    """Runs the turns of a worker's instances."""
 
     def __init__(
         self,
@@ -108,11 +67,11 @@ class Turns:
         registry: Registry,
         clock: StoreClock,
         services: Services,
+        instances: Instances,
+        loader: Loader,
         *,
         build: str,
-        cache_size: int,
         on_mismatch: str,
-        make_execution: Callable[[TurnTask | QueryTask], Execution],
         watchdog: Watchdog | None,
         checker: Checker | None = None,
         telemetry: Telemetry = NOBODY,
@@ -120,55 +79,43 @@ class Turns:
     ) -> None:
         self.activities: Activities | None = None
         self.on_capacity: Callable[[], None] = lambda: None
-        # Something could not be handed back: the store holds leases that nobody here knows of.
-        self.on_forgotten: Callable[[], None] = lambda: None
-        self._backend = backend
         self._registry = registry
         self._clock = clock
         self._services = services
+        self._instances = instances
+        self._loader = loader
         self._build = build
-        self._cache_size = cache_size
         self._on_mismatch = on_mismatch
-        self._make_execution = make_execution
         self._watchdog = watchdog
         self._checker = checker
         self._telemetry = telemetry
         self._watched = telemetry is not NOBODY  # else no clock is read for it
         self._tally = tally
-        self._lives: collections.OrderedDict[str, Live] = collections.OrderedDict()
         self._busy = 0
-        self._loaders: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ready: collections.deque[Live] = collections.deque()
         self._about_to_run = False
         self._commits: Batcher[TurnCommit, CommitOutcome] = Batcher(
             backend.commit, weigh=lambda commit: len(commit.record)
         )
-        self._releases: Batcher[Lease, None] = Batcher(self._release)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
-        # Kept: collected as garbage, they would run on during another instance's turn.
-        self._stubborn: list[Execution] = []
 
     @property
     def busy(self) -> int:
         """Instances whose turn is being loaded, run or committed."""
         return self._busy
 
-    @property
-    def cached(self) -> int:
-        """Instances in memory."""
-        return len(self._lives)
-
     # --- from claims and activities ---------------------------------------------------------------
 
     def admit(self, task: TurnTask) -> None:
         """Takes a claimed instance."""
-        live = self._lives.get(task.run_id)
+        live = self._instances.get(task.run_id)
         self._telemetry.turn_claimed(task, cached=live is not None and live.turn == task.turn)
         if live is not None and live.turn == task.turn and live.execution is not None:
             live.owned = True
             live.add_inbox(task)
-            self._lives.move_to_end(task.run_id)
+            self._instances.put(live)
             self._enqueue(live)
             return
         if live is not None and live.phase in (Phase.LOADING, Phase.COMMITTING, Phase.QUEUED):
@@ -176,53 +123,33 @@ class Turns:
             live.add_inbox(task)
             return
         if live is not None:
-            self._drop(live)
+            self._instances.drop(live)
         live = Live(task)
         live.add_inbox(task)
-        self._lives[task.run_id] = live
+        self._instances.put(live)
         self._busy += 1
-        loader = self._loop.create_task(self._load(live))
-        self._loaders.add(loader)
-        loader.add_done_callback(self._loaders.discard)
+        self._go_on(self._load(live))
+
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def deliver(self, live: Live, arrival: Arrival) -> bool:
         """A result of this worker for a run that it owns; ``False``: it must go the long way."""
-        if not live.owned or self._lives.get(live.run_id) is not live or live.task.alone:
+        if not live.owned or not self._instances.has(live) or live.task.alone:
             return False
         live.pending.append(arrival)
         self._enqueue(live)
         return True
 
-    def tokens(self) -> list[str]:
-        """Leases that this worker knows of."""
-        return [live.task.token for live in self._lives.values() if live.owned]
-
-    def result_tokens(self) -> list[str]:
-        """Attempts whose results wait for a turn, or ride in a commit that is on its way."""
-        return [
-            arrival.token
-            for live in self._lives.values()
-            for arrival in (*live.pending, *live.in_flight)
-            if not arrival.seq
-        ]
-
-    def execution(self, run_id: str) -> Execution | None:
-        """The run's copy in memory, if there is one."""
-        live = self._lives.get(run_id)
-        return None if live is None else live.execution
-
-    def owned(self, run_id: str) -> Live | None:
-        """The run, if this worker holds it and its lease."""
-        live = self._lives.get(run_id)
-        return live if live is not None and live.owned else None
-
     # --- loading ----------------------------------------------------------------------------------
 
     async def _load(self, live: Live) -> None:
         try:
-            live.execution = execution = self._make_execution(live.task)
+            live.execution = execution = self._loader.make_execution(live.task)
             began = self._loop.time()
-            fault = await self.replay(execution, live.run_id, live.task.turn)
+            fault = await self._loader.replay(execution, live.run_id, live.task.turn)
             live.turn = execution.turn
             if live.task.turn:
                 live.replayed = True
@@ -236,10 +163,10 @@ class Turns:
                 extra=log_fields(live.task),
             )
             self._busy -= 1
-            self._give_back(live)
+            self._instances.give_back(live)
             return
         self._busy -= 1
-        if self._lives.get(live.run_id) is not live:
+        if not self._instances.has(live):
             return
         if fault is not None:
             self._busy += 1
@@ -248,31 +175,6 @@ class Turns:
             return
         live.phase = Phase.IDLE
         self._enqueue(live)
-
-    async def replay(self, execution: Execution, run_id: str, last: int) -> Fault | None:
-        """Applies the stored turns of a run up to ``last``; a fault says why that is not possible.
-
-        Raises:
-            BackendError: the history could not be read.
-        """
-        while execution.turn < last:
-            records = await self._backend.read_history(run_id, execution.turn, _HISTORY_PAGE)
-            if not records:
-                return Fault("internal", f"turns after {execution.turn} are missing in the store")
-            for record in records:
-                try:
-                    turn = h.decode_turn(record)
-                except h.NewerHistoryError as error:
-                    return Fault("newer_history", str(error), {}, error)
-                fault = self._guarded(
-                    execution.instance_id, functools.partial(execution.replay, turn, len(record))
-                )
-                if fault is not None:
-                    return fault
-                if execution.turn == last:  # what is committed meanwhile is not asked for
-                    break
-            await asyncio.sleep(0)
-        return None
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -301,7 +203,7 @@ class Turns:
 
     def _run(self, live: Live) -> None:
         execution = live.execution
-        if self._lives.get(live.run_id) is not live or execution is None:
+        if not self._instances.has(live) or execution is None:
             self._busy -= 1
             return
         arrivals: list[Arrival] = []
@@ -314,8 +216,7 @@ class Turns:
                 entry = arrival.entry
                 received.append(h.decode_event(entry) if isinstance(entry, bytes) else entry)
         except h.NewerHistoryError as error:
-            self._return_results(live, arrivals)
-            self._refuse(live, Fault("newer_history", str(error), {}, error))
+            self._refuse(live, Fault("newer_history", str(error), {}, error), arrivals)
             return
         live.spent = 0.0
         self._ran(
@@ -327,9 +228,9 @@ class Turns:
     def _step(self, live: Live, step: Callable[[], TurnResult]) -> TurnResult | Fault:
         """Lets the code of a turn go on."""
         if not self._watched:
-            return self._guarded(live.task.instance_id, step)
+            return guarded(self._watchdog, live.task.instance_id, step)
         began = self._loop.time()
-        outcome = self._guarded(live.task.instance_id, step)
+        outcome = guarded(self._watchdog, live.task.instance_id, step)
         live.spent += self._loop.time() - began
         return outcome
 
@@ -337,8 +238,7 @@ class Turns:
         """A turn has run as far as it can: it is committed, unless local activities go on."""
         fault = outcome if isinstance(outcome, Fault) else outcome.fault
         if fault is not None or not isinstance(outcome, TurnResult):
-            self._return_results(live, arrivals)
-            self._refuse(live, fault or Fault("internal", "a turn without a result"))
+            self._refuse(live, fault or Fault("internal", "a turn without a result"), arrivals)
             return
         if outcome.local or live.local:
             self._follow_local(live, outcome, arrivals)
@@ -372,34 +272,22 @@ class Turns:
             return  # taken out of memory, or cancelled
         if event is None:
             self._busy -= 1
-            self._return_results(live, arrivals)
-            self._give_back(live)
+            self._instances.return_results(live, arrivals)
+            self._instances.give_back(live)
             return
         del live.local[number]
         self._ran(live, self._step(live, lambda: execution.extend_turn([event])), arrivals)
-
-    def _guarded(self, what: str, step: Callable[[], T]) -> T | Fault:
-        try:
-            if self._watchdog is None:
-                return step()
-            with self._watchdog.guard(what):
-                return step()
-        except TurnBlockedError:
-            pass
-        except Exception as error:
-            _log.exception("internal error in a turn of %r", what)
-            return Fault("internal", f"{type(error).__name__}: {error}", {}, error)
-        return Fault(
-            "blocked",
-            "the workflow's code ran too long without yielding (an endless loop, a blocking call); "
-            "move slow work into an activity",
-        )
 
     def _commit_turn(self, live: Live, result: TurnResult, arrivals: list[Arrival]) -> None:
         started: list[ActivityTask] = []
 
         def reserve(new: NewActivity) -> str | None:
-            if live.task.alone or self.activities is None or self.stopping or not self._cache_size:
+            if (
+                live.task.alone
+                or self.activities is None
+                or self.stopping
+                or not self._instances.size
+            ):
                 return None
             token = self.activities.reserve(new)
             if token is not None:
@@ -411,14 +299,10 @@ class Turns:
                 live, result, arrivals, commit_id=self._services.new_id(), reserve=reserve
             )
         except PerdureError as error:
-            self._abandon_reserved(started)
-            self._return_results(live, arrivals)
-            self._refuse(live, Fault("internal", str(error), {}, error))
+            self._refuse(live, Fault("internal", str(error), {}, error), arrivals, started)
             return
         if len(commit.record) > _LARGEST_TURN:
-            self._abandon_reserved(started)
-            self._return_results(live, arrivals)
-            self._refuse(live, _too_large(len(commit.record)))
+            self._refuse(live, _too_large(len(commit.record)), arrivals, started)
             return
         if live.execution is not None:
             live.execution.history_size += len(commit.record)
@@ -432,17 +316,14 @@ class Turns:
 
         def refuse(fault: Fault | None) -> None:
             live.in_flight = []
-            self._abandon_reserved(started)
-            self._return_results(live, arrivals)
-            if fault is None:
-                self._busy -= 1  # taken out of memory meanwhile
-            else:
-                self._refuse(live, fault)
+            if fault is not None:
+                self._refuse(live, fault, arrivals, started)
+                return
+            self._busy -= 1  # taken out of memory meanwhile
+            self._undo(live, arrivals, started)
 
         check = self._checker.check(live.execution, commit.record)
-        checked = self._loop.create_task(self._check(live, check, submit, refuse))
-        self._loaders.add(checked)
-        checked.add_done_callback(self._loaders.discard)
+        self._go_on(self._check(live, check, submit, refuse))
 
     async def _check(
         self,
@@ -463,7 +344,7 @@ class Turns:
                 extra=log_fields(live.task),
             )
             fault = None
-        if self._lives.get(live.run_id) is not live or live.execution is None:
+        if not self._instances.has(live) or live.execution is None:
             refuse(None)
         elif fault is not None:
             refuse(fault)
@@ -501,12 +382,11 @@ class Turns:
             CommitResult.APPLIED,
             CommitResult.ALREADY,
         ):
-            self._abandon_reserved(started)
-            self._return_results(live, arrivals)
             if isinstance(outcome, PayloadTooLargeError):
                 self._busy += 1  # until it is parked: run again, it would be refused again
-                self._refuse(live, Fault("payload", str(outcome), {}, outcome))
+                self._refuse(live, Fault("payload", str(outcome), {}, outcome), arrivals, started)
                 return
+            self._undo(live, arrivals, started)
             self._lost(live, outcome)
             self.on_capacity()
             return
@@ -520,7 +400,7 @@ class Turns:
             if self.activities is not None:
                 self.activities.cancel(live.run_id, None)
             self._telemetry.run_evicted("finished")
-            self._drop(live)
+            self._instances.drop(live)
         else:
             self._after_turn(live, commit, started)
         self.on_capacity()
@@ -544,75 +424,40 @@ class Turns:
         if live.execution is not None and live.execution.tainted:
             live.phase = Phase.IDLE
             live.owned = not commit.release
-            self.discard(live)
+            self._instances.discard(live)
             return
         live.phase = Phase.IDLE
         # With another token it was released, and claimed again before this answer came.
         if commit.release and live.task.token == commit.token:
             live.owned = False
             # Results that came while the release was on its way have no turn to ride in.
-            self._return_results(live, [])
-            if self._lives.get(live.run_id) is live:
-                self._evict(live, commit)
+            self._instances.return_results(live, [])
+            if self._instances.has(live):
+                self._instances.rest(live, commit)
             return
         if live.pending:
             self._enqueue(live)
         elif not live.running_here:
-            self.release_if_idle(live)
-
-    def release_if_idle(self, live: Live) -> None:
-        """Hands the lease back once nothing of the run happens in this worker any more."""
-        if live.owned and live.phase is Phase.IDLE and not live.running_here and not live.pending:
-            live.owned = False
-            self._hand_back(live)
-            self._trim()
-
-    def idle(self, run_id: str, turn: int) -> Live | None:
-        """The run, if it is in memory, at rest, and has seen the turn."""
-        live = self._lives.get(run_id)
-        if live is None or live.phase is not Phase.IDLE or live.execution is None:
-            return None
-        return live if live.turn >= turn and not live.execution.tainted else None
-
-    def discard(self, live: Live) -> None:
-        """Takes an instance out of memory whose copy there is void; it is read again."""
-        if live.owned:
-            self._give_back(live)
-        else:
-            self._drop(live)
-
-    def _evict(self, live: Live, commit: TurnCommit) -> None:
-        execution = live.execution
-        if execution is not None and execution.tainted:
-            self._drop(live)
-            return
-        jumps = self._services.clock is not None  # long sleeps take no time there
-        if (
-            not jumps
-            and execution is not None
-            and execution.waits_only_for_time()
-            and commit.timers
-        ):
-            now = execution.microseconds
-            if min(timer.due_at for timer in commit.timers) - now > _LONG_SLEEP:
-                self._telemetry.run_evicted("sleeping")
-                self._drop(live)
-                return
-        self._trim()
-
-    def _trim(self) -> None:
-        excess = len(self._lives) - self._cache_size
-        if excess <= 0:
-            return
-        idle = [x for x in self._lives.values() if not x.owned and x.phase is Phase.IDLE]
-        for live in idle[:excess]:
-            self._telemetry.run_evicted("capacity")
-            self._drop(live)
+            self._instances.release_if_idle(live)
 
     # --- when something is wrong ------------------------------------------------------------------
 
-    def _refuse(self, live: Live, fault: Fault) -> None:
+    def _undo(
+        self, live: Live, arrivals: Sequence[Arrival], started: Sequence[ActivityTask]
+    ) -> None:
+        """Gives back what a turn was given and had reserved that is not committed."""
+        self._abandon_reserved(started)
+        self._instances.return_results(live, arrivals)
+
+    def _refuse(
+        self,
+        live: Live,
+        fault: Fault,
+        arrivals: Sequence[Arrival] = (),
+        started: Sequence[ActivityTask] = (),
+    ) -> None:
         """A turn that must not be committed: parks, fails or tries again, as configured."""
+        self._undo(live, arrivals, started)
         self._log_fault(live, fault)
         policy = "park"
         if fault.reason == "mismatch":
@@ -620,9 +465,8 @@ class Turns:
             policy = workflow.default_options.on_mismatch or self._on_mismatch
         if policy == "retry":
             self._busy -= 1
-            self._close(live)
-            live.owned = False
-            self._loop.call_later(_RETRY_PAUSE, self._hand_back, live)
+            self._instances.close(live)
+            self._loop.call_later(_RETRY_PAUSE, self._instances.hand_back, live)
             return
         commit_id = self._services.new_id()
         if policy == "fail" and fault.error is not None:
@@ -634,7 +478,7 @@ class Turns:
             commit = park_commit(
                 live, fault, commit_id=commit_id, build=self._build, at=self._clock.now()
             )
-        self._close(live)
+        self._instances.close(live)
         self._commits.submit(commit, lambda outcome: self._parked(live, commit, outcome))
 
     def _parked(
@@ -655,7 +499,7 @@ class Turns:
                 outcome,
                 extra=log_fields(live.task),
             )
-            self.on_forgotten()
+            self._instances.on_forgotten()
         self.on_capacity()
 
     def _log_fault(self, live: Live, fault: Fault) -> None:
@@ -688,62 +532,11 @@ class Turns:
             _log.debug(
                 "a turn of %r was refused: %s", live.task.instance_id, outcome.result, extra=fields
             )
-        self._give_back(live)
+        self._instances.give_back(live)
 
-    def _give_back(self, live: Live) -> None:
-        self._return_results(live, [])
-        self._close(live)
-        self._hand_back(live)
-
-    def _hand_back(self, live: Live) -> None:
-        self._releases.submit(Lease(live.run_id, live.task.token), self._handed_back)
-
-    def _handed_back(self, outcome: BaseException | None) -> None:
-        if outcome is not None:
-            self.on_forgotten()
-
-    def _return_results(self, live: Live, arrivals: Sequence[Arrival]) -> None:
-        """Results that were to ride in a turn go to the inbox instead; none is dropped."""
-        results = [a for a in (*arrivals, *live.pending) if not a.seq]
-        live.pending = collections.deque(a for a in live.pending if a.seq)
-        if results and self.activities is not None:
-            self.activities.settle_lost(live.run_id, results)
-
-    def _abandon_reserved(self, started: list[ActivityTask]) -> None:
+    def _abandon_reserved(self, started: Sequence[ActivityTask]) -> None:
         if started and self.activities is not None:
             self.activities.unreserve([task.token for task in started])
-
-    def _drop(self, live: Live) -> None:
-        """Takes an instance out of memory."""
-        self._return_results(live, [])
-        self._close(live)
-
-    def _close(self, live: Live) -> None:
-        if self._lives.get(live.run_id) is live:
-            del self._lives[live.run_id]
-        live.owned = False
-        for task in live.local.values():
-            task.cancel()
-        live.local.clear()
-        execution, live.execution = live.execution, None
-        if execution is not None:
-            stubborn = execution.close()
-            if not stubborn:
-                execution.dissolve()
-            else:
-                self._stubborn.append(execution)
-                _log.warning(
-                    "workflow %r (%s) swallowed its eviction; let perdure.Evicted and "
-                    "GeneratorExit pass: %s",
-                    live.task.workflow,
-                    live.task.instance_id,
-                    "; ".join(stubborn),
-                    extra=log_fields(live.task),
-                )
-
-    async def _release(self, leases: Sequence[Lease]) -> Sequence[None]:
-        await self._backend.release(leases)
-        return [None] * len(leases)
 
     # --- ending -----------------------------------------------------------------------------------
 
@@ -752,24 +545,8 @@ class Turns:
         self.stopping = True
         while self._busy:  # noqa: ASYNC110  (turns are callbacks; this is the end of a worker)
             await asyncio.sleep(0.005)
-        await self._releases.idle()
-        self.drop_all()
-
-    def drop_all(self) -> None:
-        """Takes everything out of memory: the session has ended, or is about to."""
-        for live in list(self._lives.values()):
-            live.pending.clear()
-            self._close(live)
-
-
-def log_fields(task: TurnTask) -> dict[str, object]:
-    """What log records say of an instance."""
-    return {
-        "instance_id": task.instance_id,
-        "run_id": task.run_id,
-        "workflow": task.workflow,
-        "queue": task.queue,
-    }
+        await self._instances.handed_back()
+        self._instances.close_all()
 
 
 def _too_large(size: int) -> Fault:

@@ -16,7 +16,11 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
+
+from .._core import Fault
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger("perdure.runtime")
 
@@ -119,3 +123,22 @@ class Watchdog:
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread_id)  # pyright: ignore[reportPrivateUsage]
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def guarded(watchdog: Watchdog | None, what: str, step: Callable[[], T]) -> T | Fault:
+    """What ``step`` returns; a fault when it runs too long or breaks down."""
+    try:
+        if watchdog is None:
+            return step()
+        with watchdog.guard(what):
+            return step()
+    except TurnBlockedError:
+        pass
+    except Exception as error:
+        _log.exception("internal error in a turn of %r", what)
+        return Fault("internal", f"{type(error).__name__}: {error}", {}, error)
+    return Fault(
+        "blocked",
+        "the workflow's code ran too long without yielding (an endless loop, a blocking call); "
+        "move slow work into an activity",
+    )

@@ -38,6 +38,8 @@ from .._telemetry import NOBODY, Telemetry
 from ._activities import ActivityRunner
 from ._claiming import Claiming
 from ._clock import StoreClock
+from ._instances import Instances
+from ._loading import Loader
 from ._queries import QueryRunner
 from ._session import Session
 from ._showing import Publishing, Showing
@@ -211,7 +213,7 @@ class Worker:
     @property
     def cached_instances(self) -> int:
         """Instances in memory."""
-        return self._turns.cached if self._session is not None else 0
+        return len(self._instances) if self._session is not None else 0
 
     @property
     def queues(self) -> Sequence[str]:
@@ -252,8 +254,13 @@ class Worker:
 
     @property
     def turns(self) -> Turns:
-        """The instances that it has in memory."""
+        """What runs their turns."""
         return self._turns
+
+    @property
+    def instances(self) -> Instances:
+        """The instances that it has in memory."""
+        return self._instances
 
     @property
     def running_activities(self) -> int:
@@ -378,22 +385,26 @@ class Worker:
         from .._tally import Tally
 
         tally = Tally(self._clock.now)
+        self._instances = Instances(
+            self._backend, self._services, size=self._cache_size, telemetry=self._telemetry
+        )
+        loader = Loader(self._backend, self._execution, self._watchdog)
         self._turns = Turns(
             self._backend,
             self._registry,
             self._clock,
             self._services,
+            self._instances,
+            loader,
             build=self._build,
-            cache_size=self._cache_size,
             on_mismatch=self._on_mismatch,
-            make_execution=self._execution,
             watchdog=self._watchdog,
             checker=self._checker,
             telemetry=self._telemetry,
             tally=tally,
         )
         self._queries = QueryRunner(
-            self._backend, self._registry, self._turns, self._execution, queues=self._queues
+            self._backend, self._registry, self._instances, loader, queues=self._queues
         )
         self._activities = ActivityRunner(
             self._backend,
@@ -401,6 +412,7 @@ class Worker:
             self._clock,
             self._services,
             self._turns,
+            self._instances,
             slots=self._max_activities,
             queues=self._queues,
             rate=self._rate,
@@ -408,12 +420,13 @@ class Worker:
             telemetry=self._telemetry,
             tally=tally,
         )
-        self._turns.activities = self._activities
+        self._turns.activities = self._instances.activities = self._activities
         claiming = Claiming(
             self._backend,
             self._registry,
             self._clock,
             self._turns,
+            self._instances,
             self._activities,
             self._queries,
             session_id=self._session.id,
@@ -486,7 +499,7 @@ class Worker:
         self._ending = True
         try:
             self._turns.stopping = True
-            self._activities.stopping = True
+            self._activities.stop()
             await self._stop_retaining()
             await self._stop_loops()
             await self._queries.stop()
@@ -559,10 +572,10 @@ class Worker:
         """Lets go of all that a session had, without a word to the store."""
         await self._stop_loops()
         self._turns.stopping = True
-        self._activities.stopping = True
+        self._activities.stop()
         self._activities.abandon("lost")
         await self._queries.stop()
-        self._turns.drop_all()
+        self._instances.close_all()
         self._activities.close()
         await session.stop_renewing()
 

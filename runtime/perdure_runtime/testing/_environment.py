@@ -438,7 +438,8 @@ class Environment(Definitions):
         lines = ["nothing can happen any more:"]
         async for record in self._client.list(ListFilter(states=("running", "suspended"))):
             lines.append(f"  workflow {record.workflow!r} ({record.instance_id}) is {record.state}")
-            execution = self._worker.turns.execution(record.run_id)
+            live = self._worker.instances.get(record.run_id)
+            execution = None if live is None else live.execution
             for stack in execution.stacks() if execution is not None else ():
                 lines.append(f"    {_with_source(stack)}")
             pending = await self.store.pending(record.run_id)
