@@ -6,11 +6,13 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from perdure_backends import history as h
 
 from ._sources import Place, brief_line
+
+_NONE: Final[dict[int, h.Command]] = {}
 
 
 class TurnRecord:
@@ -25,14 +27,19 @@ class TurnRecord:
         expected: the commands that history has, in order, and the places that it has of them.
     """
 
+    __slots__ = ("_by_number", "_places", "before", "events", "expected", "expected_lines")
+
     def __init__(self, before: int = 0, recorded: h.Turn | None = None) -> None:
         self.before = before
         self.events: list[h.AnyEvent] = []
+        self.expected: Sequence[h.Command] = ()
+        self.expected_lines: Sequence[str] = ()
         self._places: dict[int, Place] = {}
-        events = recorded.events if recorded is not None else ()
-        self.expected: list[h.Command] = [e for e in events if isinstance(e, h.Command)]
-        self.expected_lines: Sequence[str] = recorded.lines if recorded is not None else ()
-        self._by_number = {command.number: command for command in self.expected}
+        self._by_number = _NONE
+        if recorded is not None:
+            self.expected = [e for e in recorded.events if isinstance(e, h.Command)]
+            self.expected_lines = recorded.lines
+            self._by_number = {command.number: command for command in self.expected}
 
     def recorded(self, number: int) -> h.Command | None:
         """The command that history has under this number."""
@@ -40,7 +47,7 @@ class TurnRecord:
 
     def let_go(self) -> None:
         """The replay of the turn is done: what history has of it is not needed any more."""
-        self.expected, self.expected_lines, self._by_number = [], (), {}
+        self.expected, self.expected_lines, self._by_number = (), (), _NONE
 
     def issue(self, command: h.Command, place: Place | None) -> None:
         """Takes a command with the place in the source that issued it."""
