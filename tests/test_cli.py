@@ -111,6 +111,7 @@ def worker(terminal: Terminal) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("worker")
 def test_a_session_at_the_terminal(terminal: Terminal) -> None:
     assert terminal.run("start", "sums", "1", "2", "--id", "a").stdout == "a\n"
@@ -168,6 +169,7 @@ def test_errors_are_one_clear_line(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("worker")
 def test_asking_at_the_terminal(terminal: Terminal) -> None:
     terminal.run("start", "lifts", "--id", "l")

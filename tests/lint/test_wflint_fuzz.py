@@ -34,6 +34,7 @@ def some(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("folder", [LIBRARY, INSTALLED], ids=["library", "installed"])
 def test_real_files_as_helpers_of_a_workflow(folder: Path) -> None:
     """Every function of a file is called from a workflow."""
