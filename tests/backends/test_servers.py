@@ -31,7 +31,7 @@ from perdure_backends.conformance import Harness, TestClock
 from perdure_backends.records import CommitResult, ListFilter, Settled
 from perdure_backends.redis import RedisBackend
 from perdure_runtime import Client, Worker, connect
-from stores import make_store, store_url, url_of
+from stores import make_store, mysql_database, store_url, url_of
 
 SERVERS = ["postgres", "mysql", "redis"]
 VARIABLES = {"postgres": servers.POSTGRES, "mysql": servers.MYSQL, "redis": servers.REDIS}
@@ -539,5 +539,43 @@ def test_a_glance_that_is_over_answers_nobody_who_asks_after_it(
         assert asked == 2
         await first
         await backend.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_was_closed_makes_room_for_those_who_wait() -> None:
+    async def main() -> None:
+        database = mysql_database(url_of(servers.MYSQL))  # with one connection
+        await database.open()
+        link: Any = await database.link()
+        await link.fetch("now")
+        waiting = [asyncio.ensure_future(database.ask("SELECT 1")) for _ in range(3)]
+        given_up = asyncio.ensure_future(database.ask("SELECT 1"))
+        await asyncio.sleep(0)
+        given_up.cancel()  # at once, and not when its turn would have come
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        link._raw.close()
+        await link.abandon()
+        async with asyncio.timeout(20):
+            assert [list(rows) for rows in await asyncio.gather(*waiting)] == [[(1,)]] * 3
+        await database.aclose()
+
+    asyncio.run(main())
+
+
+def test_who_is_in_the_way_costs_nobody_a_connection() -> None:
+    async def main() -> None:
+        database = mysql_database(url_of(servers.MYSQL))
+        await database.open()
+        mine = "SELECT CONNECTION_ID()"
+        connection = list(await database.ask(mine))
+        link: Any = await database.link()
+        locked = "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'deadlock'"
+        with pytest.raises(ConflictError):
+            await link.send(["BEGIN", "DO 1", locked, "DO 2"])
+        await link.abandon()
+        assert list(await database.ask(mine)) == connection
+        await database.aclose()
 
     asyncio.run(main())

@@ -27,7 +27,7 @@ from .._relational._listing import listing
 from ..contract import SessionKeeper
 from ..records import ListFilter
 from . import _migrations
-from ._driver import changed, connect, connection_options, create_pool, execute
+from ._driver import Pool, changed, connect, connection_options, create_pool, execute
 from ._statements import SQL, UNMET, bound, compared, statements_for, with_prefix
 
 _LEAST_MYSQL: Final = (8, 0)
@@ -66,8 +66,8 @@ class MysqlDatabase(Undivided):
         self._pool_size = pool_size
         self._timeout = timeout
         self._locks_sessions = not transaction_pooler and pool is None
-        self._given = pool
-        self._pools = LoopPools(self._make_pool, _close_pool, _terminate_pool, shown)
+        self._given = None if pool is None else Pool(pool)
+        self._pools = LoopPools(self._make_pool, Pool.close, Pool.terminate, shown)
         self._holders: dict[str, Any] = {}
         self._packet = 1024 * 1024
         self._uptime = ""
@@ -130,10 +130,10 @@ class MysqlDatabase(Undivided):
                 "needed (SKIP LOCKED)"
             )
 
-    async def _pool(self) -> Any:
+    async def _pool(self) -> Pool:
         return self._given if self._given is not None else await self._pools.get()
 
-    async def _make_pool(self) -> Any:
+    async def _make_pool(self) -> Pool:
         with self._mapped():
             return await create_pool(self._access, self._pool_size)
 
@@ -163,7 +163,8 @@ class MysqlDatabase(Undivided):
     async def run_each(self, raw: Any, text: str) -> list[list[Any]]:
         """Sends statements in one packet; the rows of each one that selects some.
 
-        Whatever goes wrong on the way leaves the connection in an unknown state: it is closed.
+        Whatever goes wrong on the way leaves the connection in an unknown state: it is closed. What
+        the server itself refuses (somebody is in the way) ends the packet in good order.
         """
         try:
             with self._mapped():
@@ -172,7 +173,7 @@ class MysqlDatabase(Undivided):
         except BaseException as error:
             cause = error.__cause__
             harmless = isinstance(cause, (err.IntegrityError, err.ProgrammingError))
-            if not harmless and not (isinstance(cause, err.Error) and cause.args[0] == UNMET):
+            if not harmless and not isinstance(error, ConflictError):
                 raw.close()
             raise
 
@@ -180,7 +181,7 @@ class MysqlDatabase(Undivided):
     async def _connection(self) -> AsyncGenerator[Any]:
         pool = await self._pool()
         with self._mapped():
-            raw = await _acquire(pool)
+            raw = await pool.acquire()
         try:
             yield raw
         finally:
@@ -216,7 +217,7 @@ class MysqlDatabase(Undivided):
         """See :meth:`Database.link`."""
         pool = await self._pool()
         with self._mapped():
-            raw = await _acquire(pool)
+            raw = await pool.acquire()
         return _Link(self, pool, raw)
 
     def packets(self, statements: Iterable[str]) -> list[str]:
@@ -306,26 +307,10 @@ def _close(raw: Any) -> None:
     raw.close()
 
 
-async def _acquire(pool: Any) -> Any:
-    if pool.freesize:
-        return await pool.acquire()
-    return await opened(pool.acquire(), pool.release)
-
-
-async def _close_pool(pool: Any) -> None:
-    pool.close()
-    await pool.wait_closed()
-
-
-async def _terminate_pool(pool: Any) -> None:
-    pool.terminate()
-    await pool.wait_closed()
-
-
 class _Link(PlainLink):
     """A connection of the pool for one unit of work: one packet to lock and read, one to write."""
 
-    def __init__(self, database: MysqlDatabase, pool: Any, raw: Any) -> None:
+    def __init__(self, database: MysqlDatabase, pool: Pool, raw: Any) -> None:
         self._database = database
         self._pool = pool
         self._raw: Any = raw

@@ -9,11 +9,14 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiomysql  # type: ignore[import-untyped]
 from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions
+
+from .._relational import opened
 
 
 class QuietCursor(aiomysql.Cursor):  # type: ignore[misc]
@@ -46,9 +49,50 @@ async def connect(access: dict[str, Any]) -> Any:
     return await aiomysql.connect(**access)
 
 
-async def create_pool(access: dict[str, Any], size: int) -> Any:
+class Pool:
+    """aiomysql's pool behind a queue of our own.
+
+    In its own, nobody is woken when a connection comes back that was closed, though there is room
+    for another one then; and who is cancelled while a connection is made leaves it half open.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._size: int = pool.maxsize or 1000  # aiomysql's own: as many as are asked for
+        self._free = asyncio.Semaphore(self._size)
+
+    async def acquire(self) -> Any:
+        """A connection, once one of them is free."""
+        await self._free.acquire()
+        try:
+            if self._pool.freesize:
+                return await self._pool.acquire()
+            return await opened(self._pool.acquire(), self._pool.release)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def release(self, raw: Any) -> None:
+        """Takes a connection back."""
+        self._pool.release(raw)
+        self._free.release()
+
+    async def close(self) -> None:
+        """Waits until all are back, and closes them."""
+        for _ in range(self._size):
+            await self._free.acquire()
+        self._pool.close()
+        await self._pool.wait_closed()
+
+    async def terminate(self) -> None:
+        """Closes all at once."""
+        self._pool.terminate()
+        await self._pool.wait_closed()
+
+
+async def create_pool(access: dict[str, Any], size: int) -> Pool:
     """A pool on the running event loop."""
-    return await aiomysql.create_pool(minsize=1, maxsize=size, pool_recycle=1800, **access)
+    return Pool(await aiomysql.create_pool(minsize=1, maxsize=size, pool_recycle=1800, **access))
 
 
 def changed(raw: Any) -> int:
