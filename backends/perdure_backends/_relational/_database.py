@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -98,12 +99,12 @@ class Link(Protocol):
         ...
 
 
-class PlainLink:
+class PlainLink(abc.ABC):
     """What a :class:`Link` does whose driver has no shorter way."""
 
+    @abc.abstractmethod
     async def fetch(self, statement: str, **parameters: Any) -> list[Any]:
         """See :meth:`Link.fetch`."""
-        raise NotImplementedError
 
     async def fetch_each(self, *asked: Asked) -> list[list[Any]]:
         """See :meth:`Link.fetch_each`: one after the other."""

@@ -120,8 +120,9 @@ class Glances:
             concerned.add(DUE)
         if concerned or finished:
             self._be_busy()
-            self.told(list(concerned), finished)
-            self._database.tell(list(concerned), finished)
+            named = list(concerned)
+            self.told(named, finished)
+            self._database.tell(named, finished)
 
     def told(self, topics: Sequence[str], finished: Sequence[str] | None) -> None:
         """Something happened, here or elsewhere."""

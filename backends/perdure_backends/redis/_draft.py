@@ -93,15 +93,13 @@ class Draft:
 
     # --- runs and what belongs to them
 
-    def _change_run(self, serial: int, row: list[Any]) -> None:
+    def _do_update_runs(self, state: Sequence[Any]) -> None:
+        serial = state[0]
         revision, old = self.runs[serial]
+        row = [*old[: len(RUN_FIXED)], *state[1:]]
         self.commands += moved(run_places(self._keys, old), run_places(self._keys, row))
         self.commands.append(("HSET", f"{self._keys.run}{serial}", "row", encode_run(row)))
         self.runs[serial] = (revision, row)
-
-    def _do_update_runs(self, state: Sequence[Any]) -> None:
-        _, old = self.runs[state[0]]
-        self._change_run(state[0], [*old[: len(RUN_FIXED)], *state[1:]])
 
     def _do_insert_runs(self, values: Sequence[Any]) -> None:
         row = list(values)

@@ -128,9 +128,7 @@ class Instances:
         """A run whose lease went back with a turn stays, if it may be wanted again soon."""
         if not self.has(live):
             return
-        if live.execution is not None and live.execution.tainted:
-            self.drop(live)
-        elif not self._keeps_sleepers and _sleeps_long(live, commit):
+        if not self._keeps_sleepers and _sleeps_long(live, commit):
             self._telemetry.run_evicted("sleeping")
             self.drop(live)
         else:

@@ -432,8 +432,7 @@ class Turns:
             live.owned = False
             # Results that came while the release was on its way have no turn to ride in.
             self._instances.return_results(live, [])
-            if self._instances.has(live):
-                self._instances.rest(live, commit)
+            self._instances.rest(live, commit)
             return
         if live.pending:
             self._enqueue(live)
